@@ -1,0 +1,80 @@
+# lmrun - one Makefile.  `make demo` and `make test` do everything on a fresh Debian machine; `make` alone needs a C
+# compiler and the libraries named in README.md.
+#   CONFIG=release|debug   SAN=address,undefined   CUDA=0|1|auto   METAL=0|1   WERROR=1   CROSS=aarch64-linux-gnu-
+CONFIG ?= release
+SAN    ?=
+CUDA   ?= auto
+METAL  ?= 0
+WERROR ?=
+CROSS  ?=
+CC     := $(if $(filter default undefined,$(origin CC)),$(CROSS)gcc,$(CC))
+PREFIX ?= /usr/local
+BUILD  ?= build/$(CONFIG)$(if $(SAN),-san)$(if $(CROSS),-$(CROSS:-=))
+MACHINE := $(shell $(CC) -dumpmachine)
+NVCC   := $(if $(filter 0,$(CUDA)),,$(shell command -v nvcc 2>/dev/null))
+
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 $(if $(WERROR),-Werror)
+STRICT := -Wconversion
+HARD   := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fPIE
+OPT    := $(if $(filter debug,$(CONFIG)),-O1 -g -DLM_DEBUG,-O3 -g1)
+# -ffp-contract=off and no -ffast-math: the contract of bytes (src/kernels/exact.h)
+CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(HARD) -ffp-contract=off -fno-math-errno -pthread -Isrc \
+          $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+# static archives: the binary needs libc alone
+LIBS   := -l:libevent_extra.a -l:libevent_pthreads.a -l:libevent_core.a -l:libjansson.a -l:libpcre2-8.a \
+          -l:libutf8proc.a -l:libedit.a -l:libtinfo.a -l:libbsd.a -l:libmd.a -lm -ldl
+
+DIRS   := base quant format tokenizer kernels model engine server cli
+KDIRS  := base quant kernels
+SRC    := $(foreach d,$(DIRS),$(wildcard src/$(d)/*.c)) src/cuda/cuda_stub.c src/metal/metal_stub.c
+ifneq ($(filter x86_64%,$(MACHINE)),)
+ISA    := $(wildcard src/kernels/x86/*.c)
+else ifneq ($(filter aarch64%,$(MACHINE)),)
+ISA    := $(wildcard src/kernels/arm/*.c)
+endif
+SRC    := $(wildcard $(SRC)) $(ISA)
+OBJ    := $(SRC:%.c=$(BUILD)/%.o)
+LIBOBJ := $(filter-out $(BUILD)/src/cli/%,$(OBJ))
+KOBJ   := $(filter-out %/json.o %/opt.o,$(filter $(foreach d,$(KDIRS),$(BUILD)/src/$(d)/%),$(OBJ)))
+TSRC   := tests/main.c $(wildcard tests/*/test_*.c)
+TOBJ   := $(TSRC:%.c=$(BUILD)/%.o)
+
+# instruction-set files and only they carry their flags
+AVX2    := -mavx2 -mfma -mf16c
+AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512
+$(BUILD)/src/kernels/x86/avx2_%.o:       ISAFLAGS := $(AVX2)
+$(BUILD)/src/kernels/x86/avxvnni_%.o:    ISAFLAGS := $(AVX2) -mavxvnni
+$(BUILD)/src/kernels/x86/avx512_%.o:     ISAFLAGS := $(AVX512)
+$(BUILD)/src/kernels/x86/avx512vnni_%.o: ISAFLAGS := $(AVX512) -mavx512vnni
+$(BUILD)/src/kernels/x86/avx512vbmi_%.o: ISAFLAGS := $(AVX512) -mavx512vnni -mavx512vbmi
+$(BUILD)/src/kernels/arm/dotprod_%.o:    ISAFLAGS := -march=armv8.2-a+dotprod
+$(BUILD)/src/kernels/arm/i8mm_%.o:       ISAFLAGS := -march=armv8.2-a+dotprod+i8mm
+$(BUILD)/src/kernels/%.o: STRICT :=
+$(BUILD)/tests/%.o: STRICT :=
+$(BUILD)/tests/%.o: CFLAGS += -Itests -Wno-missing-prototypes
+
+.PHONY: all demo test laws deps bench bench-peers models format clean install
+all: lmrun
+
+lmrun: $(OBJ)
+	$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(STRICT) $(ISAFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/test: $(TOBJ) $(LIBOBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+# base, quant and kernels only: runs under sanitizers, guard pages and qemu-user
+$(BUILD)/check_kern: $(BUILD)/tests/check_kern.o $(KOBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ -lm
+
+clean:
+	rm -rf build lmrun
+
+format:
+	clang-format -i $(shell git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h')
+
+-include $(OBJ:.o=.d) $(TOBJ:.o=.d) $(BUILD)/tests/check_kern.d

@@ -1,0 +1,16 @@
+/* json.h - thin layer over jansson, and a pull scanner for files too big or too loose for it.
+ * jansson serves requests and replies, behind a linear prescan that refuses nesting over LM_JSON_DEPTH. */
+#pragma once
+#include "base/base.h"
+#include <jansson.h>
+
+#define LM_JSON_DEPTH 128
+
+/* Parses s[0..n), any JSON value.  NULL and a sentence with line and column on error (LM_EFORMAT).
+ * Free with json_decref. */
+json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err);
+/* Appends s[0..n) as a JSON string with quotes; invalid UTF-8 becomes U+FFFD, non-ASCII is kept. */
+void lm_json_string(struct lm_buf *b, const char *s, size_t n);
+/* Shortest text that reads back as the same float/double ("null" for NaN and infinities). */
+void lm_json_f32(struct lm_buf *b, float v);
+void lm_json_f64(struct lm_buf *b, double v);

@@ -1,0 +1,92 @@
+/* lmrun.h - the only header that the CLI, the server and embedders see: text in, text out.
+ * All functions are thread-safe unless they say otherwise.  Strings returned live as long as their object. */
+#pragma once
+#include "base/base.h"
+
+struct lm_engine; struct lm_request;
+
+struct lm_engine_opt {
+	const char *model;                 /* path of a GGUF file */
+	const char *device;                /* "cpu" (NULL), "ref", "cuda:0", "metal" */
+	int n_threads;                     /* 0: all this process may use */
+	int n_ctx;                         /* 0: the model's, limited by memory */
+	int n_batch;                       /* prefill chunk; 0: 512 */
+	const char *kv_type;               /* "f16" (NULL), "f32", "q8_0" */
+	const char *chat_template;         /* template text, or a built-in name; NULL: the model's own */
+	const char *cpu_level;             /* LMRUN_CPU or NULL */
+};
+
+/* Zero-initialise, then lm_sampling_default() to get llama.cpp's defaults. */
+struct lm_logit_bias { int32_t id; float bias; };
+struct lm_sampling {
+	float temperature, top_p, min_p, typical_p;
+	int top_k;                         /* <= 0: off */
+	uint64_t seed;
+	float repeat, presence, frequency; /* 1, 0, 0: off */
+	int repeat_last_n;                 /* -1: whole context */
+	bool ignore_eos;
+	const struct lm_logit_bias *bias; int n_bias;
+};
+void lm_sampling_default(struct lm_sampling *s);
+
+struct lm_prompt {
+	const char *text; size_t len;      /* used when ids is NULL */
+	const int32_t *ids; int n_ids;     /* prompt as token ids, taken as they are */
+	bool add_bos, parse_special;       /* for text */
+	const char *const *stop; int n_stop;
+	int max_tokens;                    /* -1: until the end of the answer or of the context */
+	int n_logprobs;                    /* 0: none; else top-n of every generated token, at most 100 */
+	bool prompt_logprobs;              /* LM_PROMPT events with the log-probability of each prompt token */
+	bool special;                      /* show control tokens in the text */
+	struct lm_sampling sampling;
+	void (*notify)(void *ud); void *notify_ud;   /* optional: called from the engine thread after each event */
+	/* full rows of log-probabilities (f32 [n_vocab]) for every position, from the engine thread; NULL: off */
+	void (*on_logits)(void *ud, int pos, const float *logprobs, int n_vocab); void *on_logits_ud;
+};
+
+enum lm_event_kind { LM_TEXT, LM_PROMPT, LM_DONE, LM_FAILED };
+enum lm_finish { LM_FIN_STOP, LM_FIN_LENGTH, LM_FIN_CANCELED };
+struct lm_lp { int32_t id; float logprob; };
+struct lm_event {
+	enum lm_event_kind kind;
+	const char *text; size_t len;      /* LM_TEXT: whole UTF-8 characters, may be empty; valid until the next lm_next */
+	int32_t token; float logprob;      /* LM_TEXT, LM_PROMPT: token -1 when the text is a held-back tail */
+	const struct lm_lp *top; int n_top;
+	int pos;                           /* position of `token` */
+	enum lm_finish finish;             /* LM_DONE */
+	int n_prompt, n_cached, n_out;     /* LM_DONE */
+	double t_prompt, t_out;            /* LM_DONE: seconds */
+	const char *stop;                  /* LM_DONE: the stop string that ended it, or NULL */
+	struct lm_err err;                 /* LM_FAILED */
+};
+
+int lm_engine_open(struct lm_engine **out, const struct lm_engine_opt *o, struct lm_err *err);
+void lm_engine_close(struct lm_engine *e);                     /* waits for running requests to stop; NULL is fine */
+
+struct lm_model_info {
+	const char *name, *arch, *path, *device, *quant;   /* quant: dtype that holds most bytes */
+	int n_vocab, n_ctx, n_ctx_train, n_embd, n_layer, n_threads;
+	uint64_t n_params, n_bytes, token_bytes, kv_bytes, file_bytes;
+	double t_load;
+	bool has_chat_template, add_bos, untested;
+};
+const struct lm_model_info *lm_info(const struct lm_engine *e);
+
+/* Queues a request; the engine thread runs it.  The prompt is copied.  LM_ELIMIT when it cannot fit the context
+ * (both numbers in the sentence), LM_EINVAL naming a bad field or token id. */
+int lm_submit(struct lm_request **out, struct lm_engine *e, const struct lm_prompt *p, struct lm_err *err);
+/* Next event, waiting up to timeout_ms (-1: for ever).  false on timeout.  LM_DONE and LM_FAILED are last. */
+bool lm_next(struct lm_request *r, struct lm_event *ev, int timeout_ms);
+void lm_cancel(struct lm_request *r);                          /* LM_DONE (canceled) follows */
+void lm_request_free(struct lm_request *r);                    /* cancels if it still runs */
+
+/* messages_json: {"messages":[...], further template variables}.  *text is for lm_text_free. */
+int lm_render_chat(struct lm_engine *e, const char *vars_json, size_t len, char **text, struct lm_err *err);
+void lm_text_free(char *text);
+/* Like snprintf: ids written up to cap, the count returned; negative lm_code on error. */
+int lm_tokenize(struct lm_engine *e, const char *text, size_t len, bool add_bos, bool parse_special, int32_t *ids,
+                int cap, struct lm_err *err);
+int lm_detokenize(struct lm_engine *e, const int32_t *ids, int n, bool special, char **text, size_t *len, struct lm_err *err);
+bool lm_is_end(const struct lm_engine *e, int32_t id);
+/* Devices this build and machine offer, one line each; for lm_text_free. */
+char *lm_devices(void);

@@ -1,0 +1,54 @@
+/* file.h - one view of a model on disk, whatever the container: typed metadata + named tensors.
+ * GGUF is the canonical vocabulary; other containers are presented under its keys and tensor names, so nothing
+ * above this line knows which container was opened.  Everything returned points into the mapping and dies with
+ * file_close.  Read-only after open: share freely between threads. */
+#pragma once
+#include "quant/quant.h"
+
+struct file;
+enum file_fix { FIX_NONE, FIX_PERMUTE_QK, FIX_ADD_ONE, FIX_NEG_EXP, FIX_TRANSPOSE };
+struct tensor {
+	const char *name;        /* canonical, NUL-terminated: "blk.3.attn_q.weight" */
+	enum dtype type;
+	int n_dims;              /* 1..4 */
+	int64_t dim[4];          /* slowest first: a weight is dim = {rows (out), cols (in)}; unused entries are 1 */
+	const void *data;        /* into the mapping; never written */
+	uint64_t size;           /* bytes; verified against type, dims and the file at open */
+	enum file_fix fix;       /* applied when the model binds the tensor */
+};
+
+/* Limits on what a file may claim (docs: RELIABILITY 1). */
+enum { FILE_MAX_TENSORS = 1 << 20, FILE_MAX_KEYS = 1 << 20, FILE_MAX_ARRAY = 64 << 20, FILE_MAX_STRING = 16 << 20 };
+
+/* Opens a .gguf (any part of a split opens the whole).  LM_EIO: cannot be opened; LM_EFORMAT/EUNSUPPORTED: not a
+ * model we can read.  The sentence names the path and the key or tensor. */
+int file_open(struct file **out, const char *path, struct lm_err *err);
+/* The same over bytes in memory, which must outlive the file (fuzzing, tests). */
+int file_open_mem(struct file **out, const void *data, size_t size, struct lm_err *err);
+void file_close(struct file *f);                           /* NULL is fine */
+const char *file_path(const struct file *f);               /* as given to file_open; "" for memory */
+uint64_t file_bytes(const struct file *f);                 /* all parts together */
+int file_count(const struct file *f);
+const struct tensor *file_at(const struct file *f, int i); /* in file order */
+const struct tensor *file_tensor(const struct file *f, const char *name);   /* NULL if absent; O(1) */
+
+/* Metadata.  false when the key is absent or has another type; numbers convert when exact, else count as absent. */
+enum file_type { FT_U8, FT_I8, FT_U16, FT_I16, FT_U32, FT_I32, FT_F32, FT_BOOL, FT_STR, FT_ARR, FT_U64, FT_I64, FT_F64 };
+int file_n_keys(const struct file *f);
+/* Key i in file order: its name and type (for FT_ARR *elem and *n too). */
+const char *file_key(const struct file *f, int i, enum file_type *type, enum file_type *elem, int64_t *n);
+bool file_has(const struct file *f, const char *key);
+bool file_u32(const struct file *f, const char *key, uint32_t *out);
+bool file_i64(const struct file *f, const char *key, int64_t *out);
+bool file_f32(const struct file *f, const char *key, float *out);
+bool file_f64(const struct file *f, const char *key, double *out);
+bool file_bool(const struct file *f, const char *key, bool *out);
+bool file_str(const struct file *f, const char *key, const char **out, size_t *len);   /* not NUL-terminated */
+int64_t file_arr_len(const struct file *f, const char *key);                /* -1 if absent or no array */
+bool file_arr_str(const struct file *f, const char *key, int64_t i, const char **out, size_t *len); /* O(1) */
+bool file_arr_i64(const struct file *f, const char *key, int64_t i, int64_t *out);
+bool file_arr_f32(const struct file *f, const char *key, int64_t i, float *out);
+/* Raw elements of a fixed-size numeric array in the mapping (unaligned, little endian); NULL if absent. */
+const void *file_arr_raw(const struct file *f, const char *key, enum file_type *elem, int64_t *n);
+/* Walks a string array front to back without building an index: start with *at = 0; false at the end. */
+bool file_arr_str_next(const struct file *f, const char *key, uint64_t *at, const char **out, size_t *len);

@@ -1,0 +1,104 @@
+/* ops.h - the contract between models and devices: transformer-sized operations.
+ *
+ * Everything is a matrix: `rows` tokens (or output features) by `cols` elements of `type`.
+ * A weight W is rows = out, cols = in, and linear computes y[t,:] = W x[t,:] + b.
+ * Activations are DT_F32 rows.  Shapes are checked once, when a model is bound to a backend; ops cannot fail at
+ * call time.  A device fault is sticky and is reported by end().  kernels/ref.c is the executable definition of
+ * every op.  One thread at a time may use a backend. */
+#pragma once
+#include "quant/quant.h"
+
+struct mat {                 /* a value: owns nothing, copy freely */
+	void *base;              /* host pointer (CPU), device pointer (CUDA), MTLBuffer (Metal) */
+	uint64_t off;            /* bytes from base: Metal buffers have no pointer arithmetic */
+	int32_t rows, cols;
+	int64_t stride;          /* bytes between rows */
+	enum dtype type;
+};
+static inline void *mat_row(struct mat m, int64_t r) { return (char *)m.base + m.off + (uint64_t)(r * m.stride); }
+static inline struct mat mat_rows(struct mat m, int32_t first, int32_t n)   /* rows [first, first+n) */
+{
+	m.off += (uint64_t)first * (uint64_t)m.stride;
+	m.rows = n;
+	return m;
+}
+static inline struct mat mat_cols(struct mat m, int32_t first, int32_t n)   /* f32 only: a view of columns */
+{
+	m.off += (uint64_t)first * sizeof(float);
+	m.cols = n;
+	return m;
+}
+
+/* y = scale * (W x + bias).  bias, or bias->base, NULL: none. */
+struct lin { struct mat y; const struct mat *w, *bias; float scale; };
+
+enum norm_kind { NORM_RMS, NORM_LN, NORM_L2 };
+enum act { ACT_NONE, ACT_SIGMOID, ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_RELU2, ACT_SWIGLU_OAI };
+enum rope_kind { ROPE_NONE, ROPE_PAIRS /* (0,1)(2,3).. */, ROPE_HALVES /* (0,d/2)(1,d/2+1).. */ };
+
+/* RoPE: angle = pos * inv_freq[i], cos and sin multiplied by `mscale`.  inv_freq is a host array of dims/2 doubles
+ * made at load (base, scaling, factors are folded in there), so no device knows a scaling type. */
+struct rope { enum rope_kind kind; int dims; float mscale; const double *inv_freq; };
+struct attn { int n_head, n_kv, dim_k, dim_v; float scale, softcap /* 0: none */; int window /* 0: all */; bool causal; };
+
+/* KV blocks hold KV_BLOCK positions; attention works in absolute chunks of KV_CHUNK positions (exact.h). */
+enum { KV_BLOCK = 32, KV_CHUNK = 256 };
+
+/* What varies from step to step, in host memory that stays unchanged between begin() and end().  Rows of one
+ * sequence are adjacent with ascending positions. */
+struct seqs {
+	int n_rows, n_seqs;
+	const int32_t *token;        /* [n_rows] */
+	const int32_t *pos;          /* [n_rows] absolute position of the row */
+	const int32_t *seq;          /* [n_rows] index into the two arrays below */
+	const int32_t *const *table; /* [n_seqs] KV block ids: position p lives in block table[s][p / KV_BLOCK] */
+};
+
+/* One layer's cache.  k: mat with rows = number of blocks, stride = bytes of one block's keys; v likewise.
+ * Layout of a block, for type F32, F16, BF16: K [n_kv][KV_BLOCK/16][dim_k][16 positions]; V [n_kv][KV_BLOCK][dim_v].
+ * Q8_0: per head and position, dim/32 scales (f32) and dim int8: K values [n_kv][2][dim_k/4][16][4] then scales
+ * [n_kv][2][dim_k/32][16]; V values [n_kv][32][dim_v] then scales [n_kv][32][dim_v/32].  (kernels/kv.h) */
+struct kv { struct mat k, v; };
+
+struct backend;
+struct backend_ops {
+	void (*close)(struct backend *b);
+	/* memory */
+	int  (*alloc)(struct backend *b, struct mat *m, int32_t rows, int32_t cols, enum dtype t, struct lm_err *err); /* zeroed */
+	void (*free)(struct backend *b, struct mat *m);
+	int  (*import)(struct backend *b, struct mat *m, const void *host, struct lm_err *err); /* m->rows.. set; zero-copy if it can */
+	bool (*has)(const struct backend *b, enum dtype weight);                                /* asked at bind time */
+	void (*write)(struct backend *b, const struct mat *dst, const void *src);
+	void (*read)(struct backend *b, void *dst, const struct mat *src);                      /* waits */
+	/* Bytes of one KV block of this type: keys (dim = dim_k) or values.  -1: type or dim not supported. */
+	int64_t (*kv_bytes)(const struct backend *b, enum dtype t, int n_kv, int dim, bool values);
+	/* One forward pass sits between these; end() waits and reports.  begin may answer "replay" later: key names
+	 * the call sequence (rows bucket).  0: issue the ops. */
+	int  (*begin)(struct backend *b, uint64_t key, const struct seqs *s);
+	int  (*end)(struct backend *b, struct lm_err *err);
+	/* dense; y may alias x in norm, act (y = gate) and rope */
+	void (*embed)(struct backend *b, struct mat y, const struct mat *table, const struct seqs *s, float scale);
+	void (*norm)(struct backend *b, struct mat y, struct mat x, const struct mat *w, const struct mat *bias,
+	             enum norm_kind k, float eps, int group /* cols per norm; 0 = whole row */);
+	void (*linear)(struct backend *b, const struct lin *l, int n, struct mat x);  /* n weights share one x */
+	void (*add)(struct backend *b, struct mat y, struct mat x, float scale);      /* y += scale * x */
+	void (*act)(struct backend *b, struct mat y, struct mat gate, const struct mat *up, enum act a); /* y = a(gate) [* up] */
+	void (*softcap)(struct backend *b, struct mat x, float cap);                  /* x = cap * tanh(x / cap) */
+	void (*gather)(struct backend *b, struct mat y, struct mat x, const int32_t *row); /* y[i] = x[row[i]]; NULL: copy */
+	/* attention: x holds n_head heads of head_dim side by side in a row */
+	void (*rope)(struct backend *b, struct mat x, int head_dim, const struct seqs *s, const struct rope *r);
+	void (*kv_put)(struct backend *b, const struct kv *kv, struct mat k, struct mat v, const struct attn *a, const struct seqs *s);
+	void (*attend)(struct backend *b, struct mat y, struct mat q, const struct kv *kv, const struct attn *a, const struct seqs *s);
+	/* Optional fused forms: NULL means the caller composes them from the above with the same result. */
+	void (*norm_linear)(struct backend *b, const struct lin *l, int n, struct mat x, struct mat h /* scratch, cols of x */,
+	                    const struct mat *w, enum norm_kind k, float eps);
+	void (*glu)(struct backend *b, struct mat y, const struct lin *gate_up /* [2] */, struct mat x, enum act a);
+};
+struct backend { const struct backend_ops *op; const char *name; };   /* first member of ref/cpu/cuda/metal structs */
+
+/* Devices.  Each fills *out or fails with LM_EUNSUPPORTED ("... not supported in this build") / LM_EDEVICE. */
+int backend_ref(struct backend **out, struct lm_err *err);             /* slow, obvious, double accumulators */
+int backend_cpu(struct backend **out, int n_threads, const char *level /* LMRUN_CPU or NULL */, struct lm_err *err);
+void backend_free(struct backend *b);                                  /* NULL is fine */
+/* The device lists, one line each, for --list-devices. */
+void backend_list(struct lm_buf *b);

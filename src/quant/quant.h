@@ -1,0 +1,63 @@
+/* quant.h - storage formats of weights: block layouts and their scalar codecs.
+ * The decoder here IS the definition of a format; every kernel is tested against it. */
+#pragma once
+#include "base/base.h"
+
+enum dtype {            /* values are GGUF's, so a file's type id needs no translation */
+	DT_F32 = 0, DT_F16 = 1, DT_Q4_0 = 2, DT_Q4_1 = 3, DT_Q5_0 = 6, DT_Q5_1 = 7, DT_Q8_0 = 8, DT_Q8_1 = 9,
+	DT_Q2_K = 10, DT_Q3_K = 11, DT_Q4_K = 12, DT_Q5_K = 13, DT_Q6_K = 14, DT_Q8_K = 15,
+	DT_IQ2_XXS = 16, DT_IQ2_XS = 17, DT_IQ3_XXS = 18, DT_IQ1_S = 19, DT_IQ4_NL = 20, DT_IQ3_S = 21,
+	DT_IQ2_S = 22, DT_IQ4_XS = 23, DT_I8 = 24, DT_I16 = 25, DT_I32 = 26, DT_I64 = 27, DT_F64 = 28,
+	DT_IQ1_M = 29, DT_BF16 = 30, DT_TQ1_0 = 34, DT_TQ2_0 = 35, DT_MXFP4 = 39, DT_NVFP4 = 40,
+	DT_Q1_0 = 41, DT_Q2_0 = 42,
+	DT_NF4 = 128,       /* ours: not a GGUF type */
+	DT_COUNT = 129
+};
+
+/* How the CPU contract of bytes multiplies a weight type with an activation row (kernels/exact.h). */
+enum dot_class {
+	DOT_F32,            /* weight decoded to f32, 16 lanes of FMA */
+	DOT_X32,            /* activation int8 with one f32 scale per 32 elements */
+	DOT_X256            /* activation int8 with one f32 scale per 256 elements */
+};
+
+struct dtype_info {
+	const char *name;          /* "q4_k", "f16": lower case, as llama.cpp prints them */
+	int block_elems;           /* elements per block along a row, e.g. 256 */
+	int block_bytes;           /* bytes of one block, e.g. 144; equals sizeof the block struct */
+	enum dot_class dot;
+	void (*decode)(float *dst, const void *src, int64_t n);   /* n % block_elems == 0; src unaligned */
+	void (*encode)(void *dst, const float *src, const float *importance, int64_t n); /* NULL: read only */
+};
+
+const struct dtype_info *quant_info(enum dtype t);        /* NULL when we do not know the type */
+int quant_from_name(const char *name, enum dtype *out, struct lm_err *err);
+/* Bytes of one row of `cols` elements; -1 when cols is not a whole number of blocks or overflows. */
+int64_t quant_row_bytes(enum dtype t, int64_t cols);
+
+/* IEEE half and bfloat16; every bit pattern decodes, encoding rounds to nearest even. */
+float quant_f16_to_f32(uint16_t h);
+uint16_t quant_f32_to_f16(float f);
+static inline float quant_bf16_to_f32(uint16_t h)
+{
+	union { uint32_t u; float f; } v = { (uint32_t)h << 16 };
+	return v.f;
+}
+uint16_t quant_f32_to_bf16(float f);
+
+/* Block layouts, as in the file; all little endian, all with alignment 1 or 2 (read headers by memcpy). */
+#pragma pack(push, 1)
+struct block_q4_0 { uint16_t d; uint8_t q[16]; };                  /* w = d*(q-8); low nibbles first half */
+struct block_q4_1 { uint16_t d, m; uint8_t q[16]; };               /* w = d*q + m */
+struct block_q5_0 { uint16_t d; uint8_t h[4], q[16]; };            /* w = d*(q-16), fifth bits in h */
+struct block_q5_1 { uint16_t d, m; uint8_t h[4], q[16]; };         /* w = d*q + m */
+struct block_q8_0 { uint16_t d; int8_t q[32]; };                   /* w = d*q */
+struct block_q2_k { uint8_t sc[16], q[64]; uint16_t d, dmin; };
+struct block_q3_k { uint8_t h[32], q[64], sc[12]; uint16_t d; };
+struct block_q4_k { uint16_t d, dmin; uint8_t sc[12], q[128]; };
+struct block_q5_k { uint16_t d, dmin; uint8_t sc[12], h[32], q[128]; };
+struct block_q6_k { uint8_t ql[128], qh[64]; int8_t sc[16]; uint16_t d; };
+struct block_nf4 { float absmax; uint8_t q[32]; };                 /* 64 elements; w = nf4_code[q]*absmax; element
+                                                                      2j in the high nibble of byte j (bitsandbytes) */
+#pragma pack(pop)
+extern const float quant_nf4_code[16];

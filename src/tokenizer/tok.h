@@ -1,0 +1,35 @@
+/* tok.h - text <-> token ids.  Immutable after load: share freely. */
+#pragma once
+#include "format/file.h"
+
+struct tok;
+enum tok_flags {
+	TOK_ADD_BOS = 1,         /* BOS (and CLS) where the model's metadata asks for one */
+	TOK_ADD_EOS = 2,         /* EOS (and SEP) where the model's metadata asks for one */
+	TOK_PARSE_SPECIAL = 4    /* control tokens written in the text become their ids */
+};
+enum tok_role { TOK_BOS, TOK_EOS, TOK_EOT, TOK_PAD, TOK_UNK, TOK_SEP, TOK_CLS, TOK_MASK };
+
+/* The file must outlive the tokenizer.  LM_EUNSUPPORTED names the tokenizer model or pre-tokenizer we lack. */
+int tok_load(struct tok **out, const struct file *f, struct lm_err *err);
+void tok_free(struct tok *t);
+/* Like snprintf: writes at most `cap` ids and returns how many the text has; negative lm_code on error. */
+int tok_encode(const struct tok *t, const char *text, size_t len, unsigned flags, int32_t *ids, int cap,
+               struct lm_err *err);
+/* Bytes of one token (may be half a UTF-8 character); returns the length it has, writes at most cap.
+ * Control tokens give their text when `special`, else nothing. */
+int tok_bytes(const struct tok *t, int32_t id, bool special, char *buf, int cap);
+int tok_special(const struct tok *t, enum tok_role role);                  /* id, or -1 */
+bool tok_is_end(const struct tok *t, int32_t id);                          /* any end-of-generation id */
+bool tok_is_control(const struct tok *t, int32_t id);
+int tok_vocab(const struct tok *t);
+bool tok_adds_bos(const struct tok *t);
+/* Whole text of ids, appended to *out; invalid UTF-8 is left as it is. `special`: show control tokens. */
+void tok_decode(const struct tok *t, const int32_t *ids, int n, bool special, struct lm_buf *out);
+
+/* Streaming: holds back an incomplete UTF-8 tail.  Returns bytes now safe to show, written to buf (cap >= the
+ * token's length + 4; TOK_MAX_PIECE always suffices).  tok_stream_end gives the held tail as U+FFFD. */
+enum { TOK_MAX_PIECE = 1 << 16 };
+struct tok_stream { unsigned char tail[4]; int n; bool started; };
+int tok_stream_push(const struct tok *t, struct tok_stream *s, int32_t id, bool special, char *buf, int cap);
+int tok_stream_end(struct tok_stream *s, char *buf, int cap);
