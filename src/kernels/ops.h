@@ -56,8 +56,8 @@ struct seqs {
 
 /* One layer's cache.  k: mat with rows = number of blocks, stride = bytes of one block's keys; v likewise.
  * Layout of a block, for type F32, F16, BF16: K [n_kv][KV_BLOCK/16][dim_k][16 positions]; V [n_kv][KV_BLOCK][dim_v].
- * Q8_0: per head and position, dim/32 scales (f32) and dim int8: K values [n_kv][2][dim_k/4][16][4] then scales
- * [n_kv][2][dim_k/32][16]; V values [n_kv][32][dim_v] then scales [n_kv][32][dim_v/32].  (kernels/kv.h) */
+ * Q8_0: int8 with one f32 scale per 32 elements of a head's row; each head holds its values, then its scales:
+ * K [n_kv]{ [2][dim_k/4][16][4], scales [2][dim_k/32][16] }; V [n_kv]{ [32][dim_v], scales [32][dim_v/32] }.  (kernels/kv.h) */
 struct kv { struct mat k, v; };
 
 struct backend;
