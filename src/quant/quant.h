@@ -52,11 +52,13 @@ struct block_q4_1 { uint16_t d, m; uint8_t q[16]; };               /* w = d*q + 
 struct block_q5_0 { uint16_t d; uint8_t h[4], q[16]; };            /* w = d*(q-16), fifth bits in h */
 struct block_q5_1 { uint16_t d, m; uint8_t h[4], q[16]; };         /* w = d*q + m */
 struct block_q8_0 { uint16_t d; int8_t q[32]; };                   /* w = d*q */
+struct block_q8_1 { uint16_t d, s; int8_t q[32]; };                /* w = d*q; s = d * sum of q */
 struct block_q2_k { uint8_t sc[16], q[64]; uint16_t d, dmin; };
 struct block_q3_k { uint8_t h[32], q[64], sc[12]; uint16_t d; };
 struct block_q4_k { uint16_t d, dmin; uint8_t sc[12], q[128]; };
 struct block_q5_k { uint16_t d, dmin; uint8_t sc[12], h[32], q[128]; };
 struct block_q6_k { uint8_t ql[128], qh[64]; int8_t sc[16]; uint16_t d; };
+struct block_q8_k { float d; int8_t q[256]; int16_t sums[16]; };    /* w = d*q; sums of 16 q */
 struct block_nf4 { float absmax; uint8_t q[32]; };                 /* 64 elements; w = nf4_code[q]*absmax; element
                                                                       2j in the high nibble of byte j (bitsandbytes) */
 #pragma pack(pop)
