@@ -54,7 +54,8 @@ struct seqs {
 	const int32_t *const *table; /* [n_seqs] KV block ids: position p lives in block table[s][p / KV_BLOCK] */
 };
 
-/* One layer's cache.  k: mat with rows = number of blocks, stride = bytes of one block's keys; v likewise.
+/* One layer's cache.  k: rows = number of blocks, stride = bytes of one block's keys, type = the KV type (cols is
+ * not used); v likewise.
  * Layout of a block, for type F32, F16, BF16: K [n_kv][KV_BLOCK/16][dim_k][16 positions]; V [n_kv][KV_BLOCK][dim_v].
  * Q8_0: int8 with one f32 scale per 32 elements of a head's row; each head holds its values, then its scales:
  * K [n_kv]{ [2][dim_k/4][16][4], scales [2][dim_k/32][16] }; V [n_kv]{ [32][dim_v], scales [32][dim_v/32] }.  (kernels/kv.h) */
@@ -68,6 +69,7 @@ struct backend_ops {
 	void (*free)(struct backend *b, struct mat *m);
 	int  (*import)(struct backend *b, struct mat *m, const void *host, struct lm_err *err); /* m->rows.. set; zero-copy if it can */
 	bool (*has)(const struct backend *b, enum dtype weight);                                /* asked at bind time */
+	/* host rows lie one after the other without gaps, whatever the mat's stride */
 	void (*write)(struct backend *b, const struct mat *dst, const void *src);
 	void (*read)(struct backend *b, void *dst, const struct mat *src);                      /* waits */
 	/* Bytes of one KV block of this type: keys (dim = dim_k) or values.  -1: type or dim not supported. */
@@ -80,6 +82,7 @@ struct backend_ops {
 	void (*embed)(struct backend *b, struct mat y, const struct mat *table, const struct seqs *s, float scale);
 	void (*norm)(struct backend *b, struct mat y, struct mat x, const struct mat *w, const struct mat *bias,
 	             enum norm_kind k, float eps, int group /* cols per norm; 0 = whole row */);
+	             /* w, bias: as wide as x, or as wide as a group and then the same for every group */
 	void (*linear)(struct backend *b, const struct lin *l, int n, struct mat x);  /* n weights share one x */
 	void (*add)(struct backend *b, struct mat y, struct mat x, float scale);      /* y += scale * x */
 	void (*act)(struct backend *b, struct mat y, struct mat gate, const struct mat *up, enum act a); /* y = a(gate) [* up] */
