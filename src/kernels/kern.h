@@ -32,11 +32,14 @@ struct kern {
 	void (*quant_x32)(void *dst, const float *x, int n);
 	void (*quant_x256)(void *dst, const float *x, int n);
 	/* row functions, n elements */
+	/* y = (x * r) * w, r = 1 / sqrtf(sum / n + eps), sum = the 16-lane sum of x*x */
 	void (*norm_rms)(float *y, const float *x, const float *w /* may be NULL */, int n, float eps);
 	void (*add)(float *y, const float *x, float scale, int n);          /* y = fma(scale, x, y) */
 	void (*act)(float *y, const float *gate, const float *up /* may be NULL */, int n, enum act a); /* y = a(gate) * up */
+	/* y0 = fma(x0, cos, -(x1 * sin)), y1 = fma(x0, sin, x1 * cos) */
 	void (*rope)(float *x, const float *cs /* [dims/2] cos then [dims/2] sin */, int dims, enum rope_kind k); /* one head */
 	void (*softcap)(float *x, float cap, int n);
+	void (*to_f16)(uint16_t *dst, const float *x, int n);               /* nearest even */
 	/* attention over one chunk (exact.h).  q: [n_q][dim_k] f32 rows of one KV head's queries (stride dim_k);
 	 * kb: n_block pointers to this head's keys in each KV block of the chunk, first position pos0 (multiple of 256).
 	 * s: [n_q][KV_CHUNK] scores * scale, soft-capped when cap > 0; positions beyond n_block*32 are not written. */
