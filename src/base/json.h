@@ -1,5 +1,5 @@
-/* json.h - thin layer over jansson, and a pull scanner for files too big or too loose for it.
- * jansson serves requests and replies, behind a linear prescan that refuses nesting over LM_JSON_DEPTH. */
+/* json.h - thin layer over jansson, which serves requests and replies: a linear prescan refuses nesting over
+ * LM_JSON_DEPTH before jansson recurses; writing needs no tree. */
 #pragma once
 #include "base/base.h"
 #include <jansson.h>
@@ -7,7 +7,7 @@
 #define LM_JSON_DEPTH 128
 
 /* Parses s[0..n), any JSON value.  NULL and a sentence with line and column on error (LM_EFORMAT).
- * Free with json_decref. */
+ * Strings may hold U+0000: use json_string_length.  Free with json_decref. */
 json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err);
 /* Appends s[0..n) as a JSON string with quotes; invalid UTF-8 becomes U+FFFD, non-ASCII is kept. */
 void lm_json_string(struct lm_buf *b, const char *s, size_t n);

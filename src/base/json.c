@@ -1,0 +1,88 @@
+/* json.c - parsing through jansson, writing by hand. */
+#include "base/json.h"
+#include <float.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+static void use_our_memory(void) { json_set_alloc_funcs(lm_malloc, lm_free); }
+
+/* jansson recurses by nesting, so a few kilobytes of '[' would cost it the stack. */
+static bool too_deep(const char *s, size_t n)
+{
+	int depth = 0;
+	for (size_t i = 0; i < n; i++) {
+		char c = s[i];
+		if (c == '"') {
+			for (i++; i < n && s[i] != '"'; i++) i += s[i] == '\\';
+		} else if (c == '[' || c == '{') {
+			if (++depth > LM_JSON_DEPTH) return true;
+		} else if (c == ']' || c == '}') depth--;
+	}
+	return false;
+}
+
+json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, use_our_memory);
+	if (too_deep(s, n)) {
+		lm_fail(err, LM_EFORMAT, "JSON is nested deeper than %d levels", LM_JSON_DEPTH);
+		return NULL;
+	}
+	json_error_t e;
+	json_t *v = json_loadb(s, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+	if (v) return v;
+	if (json_error_code(&e) == json_error_out_of_memory) lm_fail(err, LM_ENOMEM, "out of memory for JSON");
+	else lm_fail(err, LM_EFORMAT, "JSON is not valid at line %d, column %d: %s", e.line, e.column, e.text);
+	return NULL;
+}
+
+void lm_json_string(struct lm_buf *b, const char *s, size_t n)
+{
+	lm_buf_char(b, '"');
+	for (size_t i = 0; i < n;) {
+		uint32_t cp;
+		int k = lm_utf8_next(s + i, n - i, &cp);
+		const char *names = "\"\\\b\f\n\r\t", *letters = "\"\\bfnrt";
+		const char *at = cp && cp < 0x80 ? strchr(names, (int)cp) : NULL;
+		if (at) {
+			lm_buf_char(b, '\\');
+			lm_buf_char(b, letters[at - names]);
+		} else if (cp < 0x20) {
+			lm_buf_fmt(b, "\\u%04x", cp);
+		} else if (cp == 0xFFFD) {
+			lm_buf_str(b, "\xEF\xBF\xBD");         /* also what stood for it was broken */
+		} else {
+			lm_buf_add(b, s + i, (size_t)k);
+		}
+		i += (size_t)k;
+	}
+	lm_buf_char(b, '"');
+}
+
+/* %g drops trailing zeros, so the first precision to try is the one that every short number survives:
+ * FLT_DIG and DBL_DIG digits; below the normal range fewer may do. */
+void lm_json_f32(struct lm_buf *b, float v)
+{
+	char text[32] = "null";
+	if (isfinite(v))
+		for (int digits = fabsf(v) < FLT_MIN ? 1 : FLT_DIG; digits <= 9; digits++) {
+			snprintf(text, sizeof text, "%.*g", digits, (double)v);
+			if (strtof(text, NULL) == v) break;
+		}
+	lm_buf_str(b, text);
+}
+
+void lm_json_f64(struct lm_buf *b, double v)
+{
+	char text[40] = "null";
+	if (isfinite(v))
+		for (int digits = fabs(v) < DBL_MIN ? 1 : DBL_DIG; digits <= 17; digits++) {
+			snprintf(text, sizeof text, "%.*g", digits, v);
+			if (strtod(text, NULL) == v) break;
+		}
+	lm_buf_str(b, text);
+}
