@@ -17,5 +17,10 @@ quant_decode_fn quant_dec_q4_0, quant_dec_q4_1, quant_dec_q5_0, quant_dec_q5_1, 
 quant_encode_fn quant_enc_q4_0, quant_enc_q4_1, quant_enc_q5_0, quant_enc_q5_1, quant_enc_q8_0;
 /* kquants.c: blocks of 256 with scales of scales */
 quant_decode_fn quant_dec_q2_k, quant_dec_q3_k, quant_dec_q4_k, quant_dec_q5_k, quant_dec_q6_k, quant_dec_q8_k;
-/* nf4.c */
+/* iq.c: codebooks */
+quant_decode_fn quant_dec_iq2_xxs, quant_dec_iq2_xs, quant_dec_iq2_s, quant_dec_iq3_xxs, quant_dec_iq3_s;
+quant_decode_fn quant_dec_iq1_s, quant_dec_iq1_m, quant_dec_iq4_nl, quant_dec_iq4_xs;
+/* tern.c, mx.c, nf4.c */
+quant_decode_fn quant_dec_tq1_0, quant_dec_tq2_0, quant_dec_q1_0, quant_dec_q2_0, quant_dec_mxfp4, quant_dec_nvfp4;
 quant_decode_fn quant_dec_nf4;
+quant_encode_fn quant_enc_nf4;

@@ -1,6 +1,6 @@
 /* nf4.c - NormalFloat4 of bitsandbytes: 16 fixed values in -1..1 times the block's largest magnitude.
  * GOTCHA: the first element of a pair is in the high nibble, unlike every GGUF type. */
-#include <string.h>
+#include <math.h>
 #include "quant/codec.h"
 
 const float quant_nf4_code[16] = {
@@ -18,4 +18,27 @@ void quant_dec_nf4(float *restrict dst, const void *restrict src, int64_t n)
 			dst[2 * j] = quant_nf4_code[b->q[j] >> 4] * b->absmax;
 			dst[2 * j + 1] = quant_nf4_code[b->q[j] & 15] * b->absmax;
 		}
+}
+
+/* The nearest code: the number of midpoints below x / absmax, so that a tie goes down.  The reference multiplies by
+ * the rounded reciprocal, and keeps it finite for blocks of zeros and subnormals; a NaN ends as code 15. */
+void quant_enc_nf4(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+{
+	struct block_nf4 *b = dst;
+	float mid[15];
+	(void)importance;
+	for (int k = 0; k < 15; k++) mid[k] = (quant_nf4_code[k] + quant_nf4_code[k + 1]) / 2;
+	for (int64_t i = 0; i < n / 64; i++, b++, src += 64) {
+		float top = 0;
+		uint8_t q[64] = { 0 };
+		for (int j = 0; j < 64 && top == top; j++)
+			if (!(fabsf(src[j]) <= top)) top = fabsf(src[j]);
+		float id = 1.0f / (top < 1e-38f ? 1e-38f : top);
+		for (int j = 0; j < 64; j++) {
+			float x = src[j] * id;
+			for (int k = 0; k < 15; k++) q[j] = (uint8_t)(q[j] + !(mid[k] >= x));
+		}
+		b->absmax = top;
+		for (int j = 0; j < 32; j++) b->q[j] = (uint8_t)(q[2 * j] << 4 | q[2 * j + 1]);
+	}
 }

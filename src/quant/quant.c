@@ -21,13 +21,28 @@ static const struct dtype_info table[DT_COUNT] = {
 	[DT_Q5_K] = BLOCK(q5_k, 256, DOT_X256, NULL),
 	[DT_Q6_K] = BLOCK(q6_k, 256, DOT_X256, NULL),
 	[DT_Q8_K] = BLOCK(q8_k, 256, DOT_F32, NULL),
+	[DT_IQ2_XXS] = BLOCK(iq2_xxs, 256, DOT_F32, NULL),
+	[DT_IQ2_XS] = BLOCK(iq2_xs, 256, DOT_F32, NULL),
+	[DT_IQ3_XXS] = BLOCK(iq3_xxs, 256, DOT_F32, NULL),
+	[DT_IQ1_S] = BLOCK(iq1_s, 256, DOT_F32, NULL),
+	[DT_IQ4_NL] = BLOCK(iq4_nl, 32, DOT_F32, NULL),
+	[DT_IQ3_S] = BLOCK(iq3_s, 256, DOT_F32, NULL),
+	[DT_IQ2_S] = BLOCK(iq2_s, 256, DOT_F32, NULL),
+	[DT_IQ4_XS] = BLOCK(iq4_xs, 256, DOT_F32, NULL),
 	[DT_I8] = PLAIN(i8, 1, NULL),
 	[DT_I16] = PLAIN(i16, 2, NULL),
 	[DT_I32] = PLAIN(i32, 4, NULL),
 	[DT_I64] = PLAIN(i64, 8, NULL),
 	[DT_F64] = PLAIN(f64, 8, NULL),
+	[DT_IQ1_M] = BLOCK(iq1_m, 256, DOT_F32, NULL),
 	[DT_BF16] = PLAIN(bf16, 2, quant_enc_bf16),
-	[DT_NF4] = BLOCK(nf4, 64, DOT_F32, NULL),
+	[DT_TQ1_0] = BLOCK(tq1_0, 256, DOT_F32, NULL),
+	[DT_TQ2_0] = BLOCK(tq2_0, 256, DOT_F32, NULL),
+	[DT_MXFP4] = BLOCK(mxfp4, 32, DOT_F32, NULL),
+	[DT_NVFP4] = BLOCK(nvfp4, 64, DOT_F32, NULL),
+	[DT_Q1_0] = BLOCK(q1_0, 128, DOT_F32, NULL),
+	[DT_Q2_0] = BLOCK(q2_0, 64, DOT_F32, NULL),
+	[DT_NF4] = BLOCK(nf4, 64, DOT_F32, quant_enc_nf4),
 };
 
 /* Bytes of a block as the format defines them. */
@@ -44,6 +59,21 @@ SIZE(q4_k, 144);
 SIZE(q5_k, 176);
 SIZE(q6_k, 210);
 SIZE(q8_k, 292);
+SIZE(iq2_xxs, 66);
+SIZE(iq2_xs, 74);
+SIZE(iq3_xxs, 98);
+SIZE(iq1_s, 50);
+SIZE(iq4_nl, 18);
+SIZE(iq3_s, 110);
+SIZE(iq2_s, 82);
+SIZE(iq4_xs, 136);
+SIZE(iq1_m, 56);
+SIZE(tq1_0, 54);
+SIZE(tq2_0, 66);
+SIZE(mxfp4, 17);
+SIZE(nvfp4, 36);
+SIZE(q1_0, 18);
+SIZE(q2_0, 18);
 SIZE(nf4, 36);
 
 const struct dtype_info *quant_info(enum dtype t)
