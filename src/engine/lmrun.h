@@ -14,6 +14,7 @@ struct lm_engine_opt {
 	const char *kv_type;               /* "f16" (NULL), "f32", "q8_0" */
 	const char *chat_template;         /* template text, or a built-in name; NULL: the model's own */
 	const char *cpu_level;             /* LMRUN_CPU or NULL */
+	bool vocab_only;                   /* tokenizer and chat template alone: no weights are needed or read, lm_submit refuses */
 };
 
 /* Zero-initialise, then lm_sampling_default() to get llama.cpp's defaults. */
