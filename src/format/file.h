@@ -28,15 +28,25 @@ int file_open_mem(struct file **out, const void *data, size_t size, struct lm_er
 void file_close(struct file *f);                           /* NULL is fine */
 const char *file_path(const struct file *f);               /* as given to file_open; "" for memory */
 uint64_t file_bytes(const struct file *f);                 /* all parts together */
+/* How the file is built, for people who look into one. */
+struct file_about { const char *container; int version; uint64_t alignment; int n_parts; };
+struct file_about file_about(const struct file *f);
+/* Where tensor i's data begins, counted from the start of its file; *part (0-based, may be NULL): which file of a split. */
+uint64_t file_offset(const struct file *f, int i, int *part);
 int file_count(const struct file *f);
 const struct tensor *file_at(const struct file *f, int i); /* in file order */
 const struct tensor *file_tensor(const struct file *f, const char *name);   /* NULL if absent; O(1) */
 
-/* Metadata.  false when the key is absent or has another type; numbers convert when exact, else count as absent. */
+/* Metadata.  false when the key is absent or has another type; numbers convert when exact, else count as absent
+ * (only f64 -> f32 may round, not overflow; a bool is no number). */
 enum file_type { FT_U8, FT_I8, FT_U16, FT_I16, FT_U32, FT_I32, FT_F32, FT_BOOL, FT_STR, FT_ARR, FT_U64, FT_I64, FT_F64 };
 int file_n_keys(const struct file *f);
-/* Key i in file order: its name and type (for FT_ARR *elem and *n too). */
+/* Key i in file order: its name and type (for FT_ARR *elem and *n too; otherwise *elem = *type, *n = 1).  The
+ * pointers may be NULL. */
 const char *file_key(const struct file *f, int i, enum file_type *type, enum file_type *elem, int64_t *n);
+/* The bytes of key i's value as in the file, *size of them: a scalar, a string without its length, an array's
+ * elements (strings each behind its 64-bit length). */
+const void *file_raw(const struct file *f, int i, uint64_t *size);
 bool file_has(const struct file *f, const char *key);
 bool file_u32(const struct file *f, const char *key, uint32_t *out);
 bool file_i64(const struct file *f, const char *key, int64_t *out);
@@ -50,5 +60,6 @@ bool file_arr_i64(const struct file *f, const char *key, int64_t i, int64_t *out
 bool file_arr_f32(const struct file *f, const char *key, int64_t i, float *out);
 /* Raw elements of a fixed-size numeric array in the mapping (unaligned, little endian); NULL if absent. */
 const void *file_arr_raw(const struct file *f, const char *key, enum file_type *elem, int64_t *n);
-/* Walks a string array front to back without building an index: start with *at = 0; false at the end. */
+/* Walks a string array front to back, the fast way to read a whole one: start with *at = 0; false at the end.
+ * *at names the key from the first call on, so `key` must stay the same. */
 bool file_arr_str_next(const struct file *f, const char *key, uint64_t *at, const char **out, size_t *len);
