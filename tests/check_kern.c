@@ -213,7 +213,12 @@ static void check_gemm_at(const struct kern *k, const struct kern *ck, const str
 	for (int t = 0; t < n_tok; t++) make_x(x.p + xrow * (size_t)t, info->dot, cols, fx, ck);
 	k->w[wt->t].pack(panel.p, w.p, row, rows, cols);
 	if (g->pack_x) g->pack_x(xp.p, x.p, n_tok, cols);
-	g->run(a, (int64_t)ys, panel.p, g->pack_x ? xp.p : x.p, rows, n_tok, cols);
+	/* in two parts where there is more than one tile, as threads do */
+	int t0 = n_tok > g->mr ? n_tok / 2 / g->mr * g->mr : 0;
+	size_t xp0 = g->pack_x ? g->xp_bytes(t0, cols) : xrow * (size_t)t0;
+	const char *xs = g->pack_x ? xp.p : x.p;
+	if (t0) g->run(a, (int64_t)ys, panel.p, xs, rows, t0, cols);
+	g->run(a + ys * (size_t)t0, (int64_t)ys, panel.p, xs + xp0, rows, n_tok - t0, cols);
 	for (int t = 0; t < n_tok; t++) {
 		ck->w[wt->t].gemv(b, w.p, row, x.p + xrow * (size_t)t, rows, cols);
 		compare("gemm rows, tokens", a + ys * (size_t)t, b, (size_t)rows, rows, n_tok);
@@ -278,6 +283,7 @@ static void run_cap(float *y, const float *x, const float *w, int n, const struc
 static enum act row_act;
 static void run_act(float *y, const float *x, const float *w, int n, const struct kern *k) { k->act(y, x, w, n, row_act); }
 static void run_act0(float *y, const float *x, const float *w, int n, const struct kern *k) { (void)w; k->act(y, x, NULL, n, row_act); }
+static void run_merge(float *y, const float *x, const float *w, int n, const struct kern *k) { memcpy(y, x, (size_t)n * 4); k->attn_merge(y, w, 0.3f, 0.9f, n); }
 static void run_f16(float *y, const float *x, const float *w, int n, const struct kern *k)
 {
 	(void)w;
@@ -505,6 +511,7 @@ static void check_rows(const struct kern *k, const struct kern *below, const str
 	ROW(add, check_row(k, ck, run_add))
 	ROW(softcap, check_row(k, ck, run_cap))
 	ROW(to_f16, check_row(k, ck, run_f16))
+	ROW(attn_merge, check_row(k, ck, run_merge))
 	ROW(rope, check_rope(k, ck))
 	ROW(attn_score, check_score(k, ck))
 	ROW(attn_soft, check_soft(k, ck))

@@ -44,6 +44,9 @@ void *lm_calloc(size_t n, size_t size);                 /* zeroed; NULL also whe
 void *lm_realloc(void *p, size_t n);                    /* p stays valid when NULL is returned */
 void *lm_aligned(size_t align, size_t n);               /* zeroed, align a power of two; free with lm_free */
 void lm_free(void *p);
+/* Whole pages, zero when first touched and not resident before: for large things used bit by bit (KV cache). */
+void *lm_pages(size_t n);
+void lm_pages_free(void *p, size_t n);
 char *lm_strdup(const char *s);
 
 /* ---- arenas: one owner, one lifetime, one free ---------------------------- */

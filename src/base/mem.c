@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- allocation with a failure hook: LM_FAIL_ALLOC=n fails the n-th, n+ the n-th and all after it ---- */
 static long fail_at = -1;              /* -1: not read yet, 0: off */
@@ -38,6 +39,18 @@ void *lm_aligned(size_t align, size_t n)
 	void *p = aligned_alloc(align, size ? size : align);
 	if (p) memset(p, 0, size ? size : align);
 	return p;
+}
+
+void *lm_pages(size_t n)
+{
+	if (failing()) return NULL;
+	void *p = mmap(NULL, n ? n : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void lm_pages_free(void *p, size_t n)
+{
+	if (p) munmap(p, n ? n : 1);
 }
 
 char *lm_strdup(const char *s)

@@ -132,6 +132,11 @@ static void attn_value(float *o, const float *s, const int *lo, const int *hi, i
 		}
 }
 
+static void attn_merge(float *o, const float *oc, float a, float b, int n)
+{
+	for (int i = 0; i < n; i++) o[i] = fmaf(oc[i], b, o[i] * a);
+}
+
 void kern_c_rows(struct kern *k);
 void kern_c_rows(struct kern *k)
 {
@@ -142,5 +147,6 @@ void kern_c_rows(struct kern *k)
 	k->softcap = softcap;
 	k->attn_score = attn_score;
 	k->attn_soft = attn_soft;
+	k->attn_merge = attn_merge;
 	k->attn_value = attn_value;
 }

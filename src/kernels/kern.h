@@ -12,6 +12,8 @@ typedef void kern_gemv(float *y, const void *w, int64_t w_stride, const void *x,
 /* A GEMM of one instruction set: serves every weight type whose pack makes its panels.
  * Use: pack nr weight rows into a panel (fewer at the end: the rest is zero-filled by pack); convert n_tok activation
  * rows once with pack_x (NULL: run takes the rows as they are, xp = rows with stride x_bytes(class, cols));
+ * Packed tokens lie in independent tiles of mr: tokens from t0 on (a multiple of mr) begin at xp + xp_bytes(t0, cols), so
+ * packing and running can be split there between threads.
  * run computes y[t*y_stride + r] for r < rows <= nr, t < n_tok.  Results equal gemv bit for bit. */
 struct kern_gemm {
 	int nr;                                              /* weight rows per panel */
@@ -47,6 +49,8 @@ struct kern {
 	                   float scale, float cap);
 	/* In place for one query: s[lo,hi) become p; outside is set to 0 up to KV_CHUNK.  Returns m in *m and the 16-lane sum in *l. */
 	void (*attn_soft)(float *s, int lo, int hi, float *m, float *l);
+	/* Merges a later chunk: o = fma(oc, b, o * a), n elements. */
+	void (*attn_merge)(float *o, const float *oc, float a, float b, int n);
 	/* o[i][d] = sum over positions lo[i] <= p < hi[i] of s[i][p] * v[p][d], ascending, from +0 (n_q queries). */
 	void (*attn_value)(float *o, const float *s, const int *lo, const int *hi, int n_q, const void *const *vb, enum dtype t, int dim_v);
 };

@@ -1,0 +1,53 @@
+/* cpu_backend.h - private to the CPU backend (cpu*.c): its threads, its kernels and its scratch memory.
+ * Scratch is sized by begin() from the rows of the step and the largest shapes seen at import; ops never allocate. */
+#pragma once
+#include "kernels/kern.h"
+#include "kernels/kv.h"
+
+enum { GEMM_MIN = 4 };               /* rows from which a panel pays: below, gemv row by row is faster */
+enum { ATTN_TILE = 32 };             /* (row, head) pairs of one attention tile */
+enum { MAX_ROPES = 4 };              /* different RoPE tables in one model */
+
+struct scratch { char *p; size_t cap; };
+
+struct rope_table { const double *inv_freq; int dims; bool filled; struct scratch cs; };
+
+struct cpu {
+	struct backend b;
+	struct lm_pool *pool;
+	struct kern k;
+	int n_threads;
+	int max_cols[DT_COUNT];      /* by weight type: longest row imported */
+	int max_dim;                 /* largest head dimension asked of kv_bytes */
+	int cap_rows;                /* rows that the scratch below was sized for */
+	int cap_cols, cap_dim;
+	struct scratch x[3];         /* activation rows by dot class (DOT_F32: aligned copies) */
+	struct scratch xp[3];        /* the same packed for the class's GEMM */
+	struct scratch panel;        /* per thread: one weight panel, or decoded rows of a type without kernels */
+	size_t panel_stride;
+	struct scratch attn;         /* per thread */
+	size_t attn_stride;
+	struct scratch tiles;        /* struct tile[n_rows] */
+	struct rope_table rope[MAX_ROPES];
+	const struct seqs *at;
+};
+enum { DECODE_ROWS = 16 };           /* rows decoded at a time for a weight type without kernels */
+
+static inline struct cpu *cpu_of(struct backend *b) { return (struct cpu *)b; }
+static inline float *f32_row(struct mat m, int r) { return mat_row(m, r); }
+
+/* Runs fn on the pool when the work (in elements) is worth waking it, else on the caller alone. */
+void cpu_run(struct cpu *c, int64_t work, lm_job *fn, void *ctx);
+/* Rows [*lo,*hi) of thread tid when n_threads share n. */
+static inline void cpu_share(int64_t n, int tid, int n_threads, int64_t *lo, int64_t *hi) { lm_split(n, 1, tid, n_threads, lo, hi); }
+int scratch_want(struct scratch *s, size_t n, struct lm_err *err);
+
+/* cpu_linear.c */
+void cpu_linear(struct backend *b, const struct lin *l, int n, struct mat x);
+/* cpu_attend.c */
+void cpu_rope(struct backend *b, struct mat x, int head_dim, const struct seqs *s, const struct rope *r);
+void cpu_kv_put(struct backend *b, const struct kv *kv, struct mat k, struct mat v, const struct attn *a, const struct seqs *s);
+void cpu_attend(struct backend *b, struct mat y, struct mat q, const struct kv *kv, const struct attn *a, const struct seqs *s);
+size_t cpu_attn_bytes(int dim);      /* scratch of one thread */
+/* sin and cos of |x| < 2^30 in plain double arithmetic, the same bits everywhere; error below 1e-9. */
+void lm_sincos(double x, double *s, double *c);

@@ -1,0 +1,149 @@
+/* cpu_linear.c - matrix products: one activation, quantised once, against several weights.
+ * Few rows: gemv on the file's blocks, threads take chunks of output rows.  Many rows: threads take panels of weight
+ * rows, unpack each once into their own scratch and run it against all tokens.  Which thread computes an output is
+ * free; how it is computed never depends on it (exact.h). */
+#include "kernels/cpu_backend.h"
+
+enum { MAX_LIN = 8 };
+
+struct linear_job {
+	struct cpu *c;
+	const struct lin *l;
+	int n, n_tok;
+	struct mat x;
+	bool want[3];                    /* dot classes in use */
+	bool pack[3];                    /* ... that some GEMM wants packed */
+	const struct kern_gemm *gemm[3];
+	int64_t unit0[MAX_LIN + 1];      /* units of lin i: [unit0[i], unit0[i+1]) */
+	int rows_per[MAX_LIN];
+};
+
+static enum dot_class class_of(enum dtype t) { return quant_info(t)->dot; }
+static bool by_gemm(const struct linear_job *j, const struct mat *w) { return j->n_tok >= GEMM_MIN && j->c->k.w[w->type].gemm; }
+
+static char *x_row(const struct linear_job *j, enum dot_class d, int cols, int64_t t)
+{
+	return j->c->x[d].p + (size_t)t * x_bytes(d, cols);
+}
+
+/* ---- activation: quantise, then pack --------------------------------------------------------------------- */
+static void quantise(const struct linear_job *j, enum dot_class d, int64_t lo, int64_t hi)
+{
+	int cols = j->x.cols;
+	for (int64_t t = lo; t < hi; t++) {
+		const float *x = f32_row(j->x, (int)t);
+		char *row = x_row(j, d, cols, t);
+		if (d == DOT_X32) j->c->k.quant_x32(row, x, cols);
+		else if (d == DOT_X256) j->c->k.quant_x256(row, x, cols);
+		else memcpy(row, x, (size_t)cols * sizeof(float));
+	}
+}
+
+static void prepare_job(void *ctx, int tid, int nt)
+{
+	const struct linear_job *j = ctx;
+	int64_t lo, hi;
+	for (int d = 0; d < 3; d++) {
+		const struct kern_gemm *g = j->gemm[d];
+		if (!j->want[d]) continue;
+		lm_split(j->n_tok, g ? g->mr : 1, tid, nt, &lo, &hi);
+		quantise(j, (enum dot_class)d, lo, hi);
+		if (g && g->pack_x && hi > lo)
+			g->pack_x(j->c->xp[d].p + g->xp_bytes((int)lo, j->x.cols), x_row(j, (enum dot_class)d, j->x.cols, lo), (int)(hi - lo), j->x.cols);
+	}
+}
+
+/* ---- products ----------------------------------------------------------------------------------------------- */
+/* y = scale * (y + bias) for rows [r, r+n) of one output */
+static void finish(const struct lin *l, int n_tok, int r, int n)
+{
+	const float *bias = l->bias && l->bias->base ? (const float *)mat_row(*l->bias, 0) + r : NULL;
+	if (!bias && l->scale == 1.0f) return;
+	for (int t = 0; t < n_tok; t++) {
+		float *y = f32_row(l->y, t) + r;
+		for (int i = 0; i < n; i++) {
+			float v = bias ? y[i] + bias[i] : y[i];
+			y[i] = v * l->scale;
+		}
+	}
+}
+
+/* A weight type without kernels: its rows are decoded to f32 and multiplied as such. */
+static void gemv_decoded(const struct linear_job *j, const struct lin *l, int r, int n, float *rows)
+{
+	const struct mat *w = l->w;
+	size_t stride = x_align((size_t)w->cols * sizeof(float));
+	for (int i = 0; i < n; i += DECODE_ROWS) {
+		int m = n - i < DECODE_ROWS ? n - i : DECODE_ROWS;
+		for (int k = 0; k < m; k++)
+			quant_info(w->type)->decode((float *)((char *)rows + (size_t)k * stride), mat_row(*w, r + i + k), w->cols);
+		for (int t = 0; t < j->n_tok; t++)
+			j->c->k.w[DT_F32].gemv(f32_row(l->y, t) + r + i, rows, (int64_t)stride, x_row(j, DOT_F32, w->cols, t), m, w->cols);
+	}
+}
+
+static void run_unit(const struct linear_job *j, int i, int64_t unit, char *panel)
+{
+	const struct lin *l = &j->l[i];
+	const struct mat *w = l->w;
+	const struct kern_type *k = &j->c->k.w[w->type];
+	enum dot_class d = class_of(w->type);
+	int r = (int)unit * j->rows_per[i], n = w->rows - r < j->rows_per[i] ? w->rows - r : j->rows_per[i];
+	if (by_gemm(j, w)) {
+		k->pack(panel, mat_row(*w, r), w->stride, n, w->cols);
+		k->gemm->run(f32_row(l->y, 0) + r, l->y.stride / (int64_t)sizeof(float), panel,
+		             k->gemm->pack_x ? j->c->xp[d].p : j->c->x[d].p, n, j->n_tok, w->cols);
+	} else if (k->gemv) {
+		for (int t = 0; t < j->n_tok; t++)
+			k->gemv(f32_row(l->y, t) + r, mat_row(*w, r), w->stride, x_row(j, d, w->cols, t), n, w->cols);
+	} else gemv_decoded(j, l, r, n, (float *)panel);
+	finish(l, j->n_tok, r, n);
+}
+
+static void linear_run(void *ctx, int tid, int nt)
+{
+	const struct linear_job *j = ctx;
+	char *panel = j->c->panel.p + (size_t)tid * j->c->panel_stride;
+	int64_t lo = 0, hi = j->unit0[j->n];
+	int i = 0;
+	if (nt > 1 && !lm_pool_next(j->c->pool, j->unit0[j->n], 1, &lo, &hi)) return;
+	do {
+		for (int64_t u = lo; u < hi; u++) {
+			while (u >= j->unit0[i + 1]) i++;
+			run_unit(j, i, u - j->unit0[i], panel);
+		}
+	} while (nt > 1 && lm_pool_next(j->c->pool, j->unit0[j->n], 1, &lo, &hi));
+}
+
+/* Rows of a gemv chunk: a few chunks a thread, so that a late thread costs little, and whole groups of 16. */
+static int chunk_rows(const struct linear_job *j)
+{
+	int64_t rows = 0;
+	for (int i = 0; i < j->n; i++) rows += j->l[i].w->rows;
+	int64_t n = rows / (j->c->n_threads * 6) / 16 * 16;
+	return n < 16 ? 16 : n > 1024 ? 1024 : (int)n;
+}
+
+static void linear_group(struct cpu *c, const struct lin *l, int n, struct mat x)
+{
+	struct linear_job j = { .c = c, .l = l, .n = n, .n_tok = x.rows, .x = x };
+	int64_t macs = 0;
+	int chunk = chunk_rows(&j);
+	for (int i = 0; i < n; i++) {
+		const struct mat *w = l[i].w;
+		enum dot_class d = class_of(w->type);
+		j.want[d] = true;
+		if (by_gemm(&j, w)) j.gemm[d] = c->k.w[w->type].gemm;
+		j.rows_per[i] = by_gemm(&j, w) ? c->k.w[w->type].gemm->nr : chunk;
+		j.unit0[i + 1] = j.unit0[i] + (w->rows + j.rows_per[i] - 1) / j.rows_per[i];
+		macs += (int64_t)w->rows * w->cols * x.rows;
+	}
+	cpu_run(c, 8 * (int64_t)x.rows * x.cols / 4, prepare_job, &j);
+	if (macs >= 1 << 16 && c->n_threads > 1) lm_pool_run(c->pool, linear_run, &j);
+	else linear_run(&j, 0, 1);
+}
+
+void cpu_linear(struct backend *b, const struct lin *l, int n, struct mat x)
+{
+	for (int i = 0; i < n; i += MAX_LIN) linear_group(cpu_of(b), l + i, n - i < MAX_LIN ? n - i : MAX_LIN, x);
+}
