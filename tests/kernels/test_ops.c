@@ -1,0 +1,338 @@
+/* test_ops.c - check_ops: every op of every backend this machine can run against kernels/ref.c, at 1, 7 and 64 rows
+ * with odd tails, under the tolerance written beside the op; and the contract of bytes at the level of ops: threads,
+ * rows at a time and instruction-set levels never change a bit. */
+#include "test.h"
+#include "base/cpu.h"
+#include "kernels/kv.h"
+#include "kernels/ops.h"
+#include <math.h>
+
+static uint32_t rng_state = 12345;
+static float rnd(void)
+{
+	float s = 0;
+	for (int i = 0; i < 4; i++) {
+		rng_state = rng_state * 1664525u + 1013904223u;
+		s += (float)(rng_state >> 8) / 8388608.0f - 1.0f;
+	}
+	return s * 0.8f;
+}
+
+/* ---- backends under test ----------------------------------------------------------------------------------------- */
+struct dev { struct backend *b; char name[64]; };
+static struct dev devs[32];
+static int n_devs;
+static struct backend *ref;
+
+static void open_all(void)
+{
+	struct lm_err e;
+	if (ref) return;
+	assert_ok(backend_ref(&ref, &e), e);
+	for (int i = 0; i < n_cpu_levels; i++) {
+		unsigned flags;
+		if (cpu_flags(&flags, cpu_levels[i].name, NULL)) continue;
+		for (int t = 1; t <= 3; t++) {
+			struct dev *d = &devs[n_devs++];
+			snprintf(d->name, sizeof d->name, "cpu %s, %d threads", cpu_levels[i].name, t);
+			assert_ok(backend_cpu(&d->b, t, cpu_levels[i].name, &e), e);
+		}
+	}
+	assert_true(n_devs >= 3);
+}
+
+static struct mat host(float *p, int rows, int cols)
+{
+	return (struct mat){ .base = p, .rows = rows, .cols = cols, .stride = (int64_t)cols * 4, .type = DT_F32 };
+}
+static float *floats(int n)
+{
+	float *p = malloc((size_t)n * sizeof *p);
+	for (int i = 0; i < n; i++) p[i] = rnd();
+	return p;
+}
+static struct seqs plain(int n, int32_t *buf)      /* one sequence, positions 0.. */
+{
+	for (int i = 0; i < n; i++) buf[i] = i;
+	memset(buf + n, 0, (size_t)n * 4);
+	return (struct seqs){ .n_rows = n, .n_seqs = 1, .token = buf, .pos = buf, .seq = buf + n };
+}
+
+/* Largest |a-b| against the reference's root mean square. */
+static double worst(const float *a, const float *b, int n)
+{
+	double max = 0, sq = 0;
+	for (int i = 0; i < n; i++) {
+		double d = fabs((double)a[i] - (double)b[i]);
+		if (!(d <= max)) max = d;
+		sq += (double)b[i] * (double)b[i];
+	}
+	return max / (sqrt(sq / n) + 1e-30);
+}
+static void close_to(const char *op, const struct dev *d, const float *a, const float *b, int n, double tol)
+{
+	double w = worst(a, b, n);
+	if (!(w <= tol)) fail_msg("%s on %s: off by %.3g of the rms, allowed %.3g", op, d->name, w, tol);
+}
+static void same(const char *op, const struct dev *d, const float *a, const float *b, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (memcmp(a + i, b + i, 4)) fail_msg("%s on %s: element %d is %.9g, was %.9g", op, d->name, i, (double)a[i], (double)b[i]);
+}
+
+/* ---- linear -------------------------------------------------------------------------------------------------------- */
+/* Random weights of any type: random bytes with tame scales. */
+static void random_weights(unsigned char *w, enum dtype t, int64_t n_bytes)
+{
+	const struct dtype_info *info = quant_info(t);
+	float tmp[256];
+	for (int64_t i = 0; i < n_bytes; i++) {
+		rng_state = rng_state * 1664525u + 1013904223u;
+		w[i] = (unsigned char)(rng_state >> 24);
+	}
+	for (int64_t b = 0; b < n_bytes / info->block_bytes; b++) {       /* replace blocks that decode to nothing sane */
+		unsigned char *p = w + b * info->block_bytes;
+		bool ok = false;
+		for (int tries = 0; !ok; tries++) {
+			info->decode(tmp, p, info->block_elems);
+			ok = true;
+			for (int i = 0; i < info->block_elems; i++) ok &= fabsf(tmp[i]) < 1e3f && (tmp[i] == 0 || fabsf(tmp[i]) > 1e-6f);
+			for (int i = 0; i < info->block_bytes && !ok; i++) {
+				rng_state = rng_state * 1664525u + 1013904223u;
+				p[i] = tries < 2000 ? (unsigned char)(rng_state >> 24) : 0;
+			}
+			if (tries > 2000) break;
+		}
+	}
+}
+
+static const struct { enum dtype t; double tol; } lin_types[] = {
+	/* integer types: noise of the int8 activation, about 1/250 of its block's largest; float types: rounding */
+	{ DT_F32, 2e-5 }, { DT_F16, 2e-5 }, { DT_BF16, 2e-5 }, { DT_NF4, 2e-5 },
+	{ DT_Q4_0, 0.08 }, { DT_Q4_1, 0.08 }, { DT_Q5_0, 0.08 }, { DT_Q5_1, 0.08 }, { DT_Q8_0, 0.08 },
+	{ DT_Q2_K, 0.10 }, { DT_Q3_K, 0.10 }, { DT_Q4_K, 0.10 }, { DT_Q5_K, 0.10 }, { DT_Q6_K, 0.10 },
+	{ DT_IQ4_NL, 2e-5 }, { DT_MXFP4, 2e-5 },       /* no kernels: decoded rows */
+};
+
+static void run_linear(struct backend *b, const struct mat *w, const struct mat *bias, float *y, const float *x, int rows, float scale)
+{
+	int32_t buf[256];
+	struct seqs s = plain(rows, buf);
+	struct mat wi = *w, bi = *bias;
+	struct lm_err e;
+	assert_ok(b->op->import(b, &wi, w->base, &e), e);
+	assert_ok(b->op->import(b, &bi, bias->base, &e), e);
+	struct lin l = { host(y, rows, w->rows), &wi, &bi, scale };
+	assert_true(b->op->has(b, w->type));
+	assert_int_equal(b->op->begin(b, 0, &s), 0);
+	b->op->linear(b, &l, 1, host((float *)x, rows, w->cols));
+	assert_ok(b->op->end(b, &e), e);
+}
+
+LM_TEST(ops_linear)
+{
+	static const int row_counts[] = { 1, 2, 7, 64 };
+	open_all();
+	for (size_t i = 0; i < sizeof lin_types / sizeof lin_types[0]; i++) {
+		enum dtype t = lin_types[i].t;
+		int cols = 1280, out = 83;
+		int64_t stride = quant_row_bytes(t, cols);
+		unsigned char *w = malloc((size_t)(stride * out));
+		if (t == DT_F32)
+			for (int k = 0; k < out * cols; k++) ((float *)(void *)w)[k] = rnd();
+		else random_weights(w, t, stride * out);
+		struct mat wm = { .base = w, .rows = out, .cols = cols, .stride = stride, .type = t };
+		float *bias = floats(out), *x = floats(64 * cols), *want = floats(64 * out), *got = floats(64 * out), *first = NULL;
+		struct mat bm = host(bias, 1, out);
+		for (int r = 0; r < 4; r++) {
+			int rows = row_counts[r], n = rows * out;
+			run_linear(ref, &wm, &bm, want, x, rows, 1.5f);
+			free(first);
+			first = NULL;
+			for (int d = 0; d < n_devs; d++) {
+				run_linear(devs[d].b, &wm, &bm, got, x, rows, 1.5f);
+				close_to(quant_info(t)->name, &devs[d], got, want, n, lin_types[i].tol);
+				if (!first) memcpy(first = floats(n), got, (size_t)n * 4);
+				same(quant_info(t)->name, &devs[d], got, first, n);
+			}
+			/* a row alone gives what it gives in company */
+			for (int k = 0; k < rows; k += 5) {
+				run_linear(devs[n_devs - 1].b, &wm, &bm, got, x + k * cols, 1, 1.5f);
+				same("one row", &devs[n_devs - 1], got, first + k * out, out);
+			}
+		}
+		free(w), free(bias), free(x), free(want), free(got), free(first);
+	}
+}
+
+/* ---- row-wise ops --------------------------------------------------------------------------------------------------- */
+enum { ROWS = 7, COLS = 321 };
+static const float *in_x, *in_w;
+typedef void op_fn(struct backend *b, struct mat y, struct mat x);
+static void op_rms(struct backend *b, struct mat y, struct mat x)
+{
+	struct mat w = host((float *)in_w, 1, COLS);
+	b->op->norm(b, y, x, &w, NULL, NORM_RMS, 1e-5f, 0);
+}
+static void op_ln(struct backend *b, struct mat y, struct mat x)
+{
+	struct mat w = host((float *)in_w, 1, COLS), bias = host((float *)in_x, 1, COLS);
+	b->op->norm(b, y, x, &w, &bias, NORM_LN, 1e-5f, 0);
+}
+static void op_group(struct backend *b, struct mat y, struct mat x)
+{
+	struct mat w = host((float *)in_w, 1, 107);
+	b->op->norm(b, y, x, &w, NULL, NORM_RMS, 1e-6f, 107);
+}
+static void op_add(struct backend *b, struct mat y, struct mat x)
+{
+	memcpy(y.base, in_w, (size_t)ROWS * COLS * 4);
+	b->op->add(b, y, x, 0.25f);
+}
+static void op_cap(struct backend *b, struct mat y, struct mat x)
+{
+	memcpy(y.base, x.base, (size_t)ROWS * COLS * 4);
+	b->op->softcap(b, y, 2.0f);
+}
+static enum act the_act;
+static void op_act(struct backend *b, struct mat y, struct mat x)
+{
+	struct mat up = host((float *)in_w, ROWS, COLS);
+	b->op->act(b, y, x, &up, the_act);
+}
+static void op_act_plain(struct backend *b, struct mat y, struct mat x) { b->op->act(b, y, x, NULL, the_act); }
+static void op_gather(struct backend *b, struct mat y, struct mat x)
+{
+	static const int32_t row[ROWS] = { 6, 0, 3, 3, 1, 5, 2 };
+	b->op->gather(b, y, x, row);
+}
+
+static void check_op(const char *name, op_fn *fn, double tol)
+{
+	int32_t buf[64];
+	struct seqs s = plain(ROWS, buf);
+	struct lm_err e;
+	int n = ROWS * COLS;
+	float *x = floats(n), *w = floats(n), *want = floats(n), *got = floats(n), *first = floats(n);
+	in_x = x;
+	in_w = w;
+	for (int d = -1; d < n_devs; d++) {
+		struct backend *b = d < 0 ? ref : devs[d].b;
+		float *y = d < 0 ? want : got;
+		assert_int_equal(b->op->begin(b, 0, &s), 0);
+		fn(b, host(y, ROWS, COLS), host(x, ROWS, COLS));
+		assert_ok(b->op->end(b, &e), e);
+		if (d < 0) continue;
+		close_to(name, &devs[d], got, want, n, tol);
+		if (d == 0) memcpy(first, got, (size_t)n * 4);
+		same(name, &devs[d], got, first, n);
+	}
+	free(x), free(w), free(want), free(got), free(first);
+}
+
+LM_TEST(ops_rows)
+{
+	open_all();
+	check_op("norm rms", op_rms, 1e-5);
+	check_op("norm ln", op_ln, 1e-5);
+	check_op("norm by groups", op_group, 1e-5);
+	check_op("add", op_add, 1e-6);
+	check_op("softcap", op_cap, 1e-5);
+	check_op("gather", op_gather, 0);
+	for (int a = ACT_NONE; a <= ACT_SWIGLU_OAI; a++) {
+		the_act = (enum act)a;
+		check_op("act with up", op_act, 1e-5);
+		if (a != ACT_SWIGLU_OAI) check_op("act", op_act_plain, 1e-5);     /* that one has two inputs */
+	}
+}
+
+LM_TEST(ops_embed)
+{
+	open_all();
+	int cols = 320, vocab = 50;
+	int64_t stride = quant_row_bytes(DT_Q8_0, cols);
+	unsigned char *w = malloc((size_t)(stride * vocab));
+	random_weights(w, DT_Q8_0, stride * vocab);
+	int32_t token[7] = { 0, 49, 3, 3, 17, 1, 20 }, pos[7] = { 0, 1, 2, 3, 4, 5, 6 }, seq[7] = { 0 };
+	struct seqs s = { .n_rows = 7, .n_seqs = 1, .token = token, .pos = pos, .seq = seq };
+	float *want = floats(7 * cols), *got = floats(7 * cols);
+	struct lm_err e;
+	for (int d = -1; d < n_devs; d++) {
+		struct backend *b = d < 0 ? ref : devs[d].b;
+		struct mat m = { .rows = vocab, .cols = cols, .stride = stride, .type = DT_Q8_0 };
+		assert_ok(b->op->import(b, &m, w, &e), e);
+		assert_int_equal(b->op->begin(b, 0, &s), 0);
+		b->op->embed(b, host(d < 0 ? want : got, 7, cols), &m, &s, 25.0f);
+		assert_ok(b->op->end(b, &e), e);
+		if (d >= 0) close_to("embed", &devs[d], got, want, 7 * cols, 1e-6);
+	}
+	free(w), free(want), free(got);
+}
+
+/* ---- rope, cache and attention ---------------------------------------------------------------------------------- */
+struct att { enum dtype t; int n_head, n_kv, dim, window; float cap; enum rope_kind rope; double tol; };
+
+/* Pushes `rows` rows through rope, kv_put and attend in steps of `step` rows; y: [rows][n_head*dim]. */
+static void run_attention(struct backend *b, const struct att *c, const float *q, const float *k, const float *v, float *y, int rows, int step)
+{
+	struct lm_err e;
+	int n_block = rows / KV_BLOCK + 2, qc = c->n_head * c->dim, kc = c->n_kv * c->dim;
+	int32_t *buf = malloc((size_t)rows * 3 * 4), *table = malloc((size_t)n_block * 4);
+	for (int i = 0; i < n_block; i++) table[i] = n_block - 1 - i;      /* blocks in any order */
+	const int32_t *const tables[1] = { table };
+	double freq[128];
+	for (int i = 0; i < c->dim / 2; i++) freq[i] = pow(10000.0, -2.0 * i / c->dim);
+	struct rope r = { c->rope, c->dim, 1.0f, freq };
+	struct attn a = { .n_head = c->n_head, .n_kv = c->n_kv, .dim_k = c->dim, .dim_v = c->dim, .scale = 1.0f / sqrtf((float)c->dim),
+	                  .softcap = c->cap, .window = c->window, .causal = true };
+	int64_t size = b->op->kv_bytes(b, c->t, c->n_kv, c->dim, false);
+	assert_true(size > 0);
+	char *kb = calloc((size_t)n_block, (size_t)size), *vb = calloc((size_t)n_block, (size_t)size);
+	struct kv kv = { { .base = kb, .rows = n_block, .stride = size, .type = c->t }, { .base = vb, .rows = n_block, .stride = size, .type = c->t } };
+	float *qq = malloc((size_t)(rows * qc) * 4), *kk = malloc((size_t)(rows * kc) * 4);
+	memcpy(qq, q, (size_t)(rows * qc) * 4);
+	memcpy(kk, k, (size_t)(rows * kc) * 4);
+	for (int at = 0; at < rows; at += step) {
+		int n = rows - at < step ? rows - at : step;
+		for (int i = 0; i < n; i++) buf[i] = at + i, buf[rows + i] = 0;
+		struct seqs s = { .n_rows = n, .n_seqs = 1, .token = buf, .pos = buf, .seq = buf + rows, .table = tables };
+		struct mat qm = host(qq + at * qc, n, qc), km = host(kk + at * kc, n, kc);
+		assert_int_equal(b->op->begin(b, 0, &s), 0);
+		b->op->rope(b, qm, c->dim, &s, &r);
+		b->op->rope(b, km, c->dim, &s, &r);
+		b->op->kv_put(b, &kv, km, host((float *)v + at * kc, n, kc), &a, &s);
+		b->op->attend(b, host(y + at * qc, n, qc), qm, &kv, &a, &s);
+		assert_ok(b->op->end(b, &e), e);
+	}
+	free(buf), free(table), free(kb), free(vb), free(qq), free(kk);
+}
+
+LM_TEST(ops_attention)
+{
+	static const struct att cases[] = {
+		{ DT_F32, 9, 3, 64, 0, 0, ROPE_PAIRS, 2e-5 },
+		/* a cache entry on the edge may round the other way after a last-bit difference in rope: one f16, bf16 or
+		 * int8 step of one key */
+		{ DT_F16, 9, 3, 64, 0, 0, ROPE_PAIRS, 5e-4 },     { DT_F16, 4, 1, 256, 100, 0, ROPE_HALVES, 5e-4 },
+		{ DT_BF16, 8, 2, 80, 0, 30, ROPE_HALVES, 4e-3 },  { DT_Q8_0, 6, 2, 96, 33, 50, ROPE_PAIRS, 5e-3 },
+	};
+	static const int steps[] = { 1, 7, 64, 333 };
+	enum { N = 333 };
+	open_all();
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const struct att *c = &cases[i];
+		int qc = c->n_head * c->dim, kc = c->n_kv * c->dim;
+		float *q = floats(N * qc), *k = floats(N * kc), *v = floats(N * kc);
+		float *want = floats(N * qc), *got = floats(N * qc), *first = floats(N * qc);
+		run_attention(ref, c, q, k, v, want, N, N);
+		for (int d = 0; d < n_devs; d++) {
+			int step = d < 3 ? steps[3] : steps[d % 4];
+			if (d < 3 && d > 0) continue;            /* the portable loops are slow: once */
+			run_attention(devs[d].b, c, q, k, v, got, N, step);
+			close_to("attention", &devs[d], got, want, N * qc, c->tol);
+			if (d == 0) memcpy(first, got, (size_t)(N * qc) * 4);
+			same("attention", &devs[d], got, first, N * qc);
+		}
+		free(q), free(k), free(v), free(want), free(got), free(first);
+	}
+}
