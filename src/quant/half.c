@@ -17,13 +17,12 @@ static inline float of_bits(uint32_t u)
 }
 
 /* The shifted bits read as f32 are the value times 2^-112, subnormals included, so one exact product serves both
- * kinds.  A NaN is quieted, as every processor's own conversion does. */
+ * kinds.  A NaN is quieted, as every processor's own conversion does.  Masks and not branches, so that loops vectorise. */
 static inline float half_to_float(uint16_t h)
 {
-	uint32_t u = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
-	uint32_t finite = bits_of(of_bits(u) * 0x1p112f);
-	uint32_t special = u | 0x7f800000 | (u > 0x0f800000 ? 0x00400000u : 0u);
-	return of_bits(sign | (u >= 0x0f800000 ? special : finite));
+	int32_t a = (h & 0x7fff) << 13, special = -(a >= 0x0f800000), nan = -(a > 0x0f800000);
+	uint32_t sign = (uint32_t)(h & 0x8000) << 16, finite = bits_of(of_bits((uint32_t)a) * 0x1p112f);
+	return of_bits(sign | finite | (uint32_t)(special & 0x7f800000) | (uint32_t)(nan & 0x00400000));
 }
 
 static inline uint16_t float_to_half(float f)

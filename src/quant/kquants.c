@@ -59,12 +59,14 @@ void quant_dec_q4_k(float *restrict dst, const void *restrict src, int64_t n)
 	const struct block_q4_k *b = src;
 	for (int64_t i = 0; i < n / 256; i++, b++) {
 		float d = quant_f16_to_f32(b->d), dmin = quant_f16_to_f32(b->dmin);
-		for (int s = 0; s < 8; s++, dst += 32) {
-			const uint8_t *q = b->q + s / 2 * 32;
-			int shift = s % 2 * 4, scale, min;
-			scale_min(b->sc, s, &scale, &min);
-			float dl = d * (float)scale, ml = dmin * (float)min;
-			for (int j = 0; j < 32; j++) dst[j] = dl * (float)(q[j] >> shift & 15) - ml;
+		for (int p = 0; p < 4; p++, dst += 64) {
+			const uint8_t *q = b->q + p * 32;
+			int sc0, sc1, min0, min1;
+			scale_min(b->sc, 2 * p, &sc0, &min0);
+			scale_min(b->sc, 2 * p + 1, &sc1, &min1);
+			float d0 = d * (float)sc0, m0 = dmin * (float)min0, d1 = d * (float)sc1, m1 = dmin * (float)min1;
+			for (int j = 0; j < 32; j++) dst[j] = d0 * (float)(q[j] & 15) - m0;
+			for (int j = 0; j < 32; j++) dst[j + 32] = d1 * (float)(q[j] >> 4) - m1;
 		}
 	}
 }

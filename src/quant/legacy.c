@@ -81,7 +81,17 @@ void quant_dec_q8_1(float *restrict dst, const void *restrict src, int64_t n)
 /* v cut to an integer of lo..hi; a NaN (from a NaN weight, or 0 * inf when 1/d overflows) becomes lo. */
 static inline int cut(float v, int lo, int hi)
 {
-	return v > (float)hi ? hi : v > (float)lo ? (int)v : lo;
+	v = v > (float)lo ? v : (float)lo;
+	return (int)(v < (float)hi ? v : (float)hi);
+}
+
+/* Nearest integer, ties away from zero, of lo..hi. */
+static inline int nearest(float v, int lo, int hi)
+{
+	int i = cut(v, lo, hi);
+	float rest = v - (float)i;
+	i += (rest >= 0.5f) - (rest <= -0.5f);
+	return i > hi ? hi : i < lo ? lo : i;
 }
 
 static inline float reciprocal(float d)
@@ -186,7 +196,7 @@ void quant_enc_q8_0(void *restrict dst, const float *restrict src, const float *
 	(void)importance;
 	for (int64_t i = 0; i < n / 32; i++, b++, src += 32) {
 		float d = fabsf(extreme(src)) / 127, id = reciprocal(d);
-		for (int j = 0; j < 32; j++) b->q[j] = (int8_t)cut(roundf(src[j] * id), -127, 127);
+		for (int j = 0; j < 32; j++) b->q[j] = (int8_t)nearest(src[j] * id, -127, 127);
 		b->d = quant_f32_to_f16(d);
 	}
 }

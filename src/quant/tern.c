@@ -37,7 +37,8 @@ void quant_dec_q1_0(float *restrict dst, const void *restrict src, int64_t n)
 	const struct block_q1_0 *b = src;
 	for (int64_t i = 0; i < n / 128; i++, b++, dst += 128) {
 		float d = quant_f16_to_f32(b->d);
-		for (int j = 0; j < 128; j++) dst[j] = b->q[j / 8] >> (j % 8) & 1 ? d : -d;
+		for (int j = 0; j < 16; j++)
+			for (int k = 0; k < 8; k++) dst[8 * j + k] = d * (float)((b->q[j] >> k & 1) * 2 - 1);
 	}
 }
 
