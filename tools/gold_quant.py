@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import bitsandbytes.functional as bnb
 from gguf import quants
-from gguf.constants import GGMLQuantizationType as T
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T
 
 F16 = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC01, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E01, 0xFD00]
 F32 = [0, 0x80000000, 1, 0x807FFFFF, 0x00800000, 0x3F800000, 0xBF800001, 0x7F7FFFFF, 0xFF7FFFFF, 0x7F800000, 0xFF800000,
@@ -177,6 +177,8 @@ def put(kind, name, n_random, digest, blocks, floats):
 
 def main():
     np.seterr(all="ignore")
+    for t, size in GGML_QUANT_SIZES.items():    # the package counts f32 fields in q8_1; they are f16
+        assert shape(t.name.lower()) == size or t.name == "Q8_1", t.name
     for name in list(PLAIN) + list(BLOCKS):
         elems, size = shape(name)
         n = N_RANDOM // elems

@@ -27,7 +27,8 @@ struct dtype_info {
 	int block_bytes;           /* bytes of one block, e.g. 144; equals sizeof the block struct */
 	enum dot_class dot;
 	void (*decode)(float *dst, const void *src, int64_t n);   /* n % block_elems == 0; src unaligned */
-	void (*encode)(void *dst, const float *src, const float *importance, int64_t n); /* NULL: read only */
+	/* NULL: read only.  dst unaligned; importance of each element or NULL, the types here so far ignore it. */
+	void (*encode)(void *dst, const float *src, const float *importance, int64_t n);
 };
 
 const struct dtype_info *quant_info(enum dtype t);        /* NULL when we do not know the type */
