@@ -1,7 +1,7 @@
 /* iq.c - the IQ formats: elements are rows of a codebook (grid) with signs, or 16 uneven levels (IQ4).
- * GOTCHAS: the order of the f32 roundings is d * (0.5 + s), then * 0.25 (IQ2) or * 0.5 (IQ3_XXS), then * element;
- * seven sign bits stand for eight signs, whose number of minuses is even; IQ1_M keeps the four nibbles of its f16
- * scale on top of its four words of sub-scales. */
+ * GOTCHAS: the order of the f32 roundings is d * (0.5 + s), then * 0.25 (IQ2) or * 0.5 (IQ3_XXS), then the
+ * element; seven sign bits stand for eight signs, whose number of minuses is even; IQ1_M keeps the four
+ * nibbles of its f16 scale on top of its four words of sub-scales. */
 #include <string.h>
 #include "quant/codec.h"
 #include "quant/iq_tables.h"
@@ -28,7 +28,7 @@ static inline unsigned eight_signs(uint32_t seven)
 	return seven | (unsigned)__builtin_parity(seven) << 7;
 }
 
-/* Eight elements: scale * byte j of row, negated where bit j of signs is set; the product is rounded before the sign. */
+/* Eight elements: scale * byte j of row, negated where bit j of signs is set. */
 static inline void put(float *restrict dst, float scale, uint64_t row, unsigned signs)
 {
 	for (int j = 0; j < 8; j++) {
@@ -152,7 +152,9 @@ void quant_dec_iq1_m(float *restrict dst, const void *restrict src, int64_t n)
 	}
 }
 
-static const float iq4_levels[16] = { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 };
+static const float iq4_levels[16] = {
+	-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+};
 
 /* 32 elements of 16 bytes: low nibbles, then high nibbles. */
 static inline void put_iq4(float *restrict dst, float scale, const uint8_t q[16])
