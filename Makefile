@@ -102,6 +102,19 @@ bench-peers: lmrun models
 install: lmrun
 	install -Dm755 lmrun $(DESTDIR)$(PREFIX)/bin/lmrun
 
+# make fuzz-gguf FUZZ_TIME=600: any target of tests/fuzz, seeded with its committed corpus; finds go to build/fuzz
+FUZZ_TIME ?= 60
+FUZZ_MAKE := $(MAKE) --no-print-directory CC=clang CONFIG=debug CUDA=0 SAN=fuzzer-no-link,address,undefined
+fuzz-%:
+	@$(FUZZ_MAKE) BUILD=build/fuzz build/fuzz/fuzz_$*
+	@mkdir -p build/fuzz/corpus/$*
+	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/corpus/$* tests/fuzz/corpus/$*
+
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBOBJ)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+.PRECIOUS: $(BUILD)/%.o
+
 clean:
 	rm -rf build lmrun
 
