@@ -289,7 +289,7 @@ int backend_cpu(struct backend **out, int n_threads, const char *level, struct l
 	if (rc) return rc;
 	struct cpu *c = lm_aligned(64, sizeof *c);
 	if (!c) return lm_fail(err, LM_ENOMEM, "out of memory: the CPU backend");
-	c->b = (struct backend){ &cpu_ops, "cpu" };
+	c->b = (struct backend){ &cpu_ops, "cpu", true };
 	c->pool = lm_pool_new(n_threads);
 	if (!c->pool) {
 		lm_free(c);

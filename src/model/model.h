@@ -22,8 +22,8 @@ struct model_info {
 int model_load(struct model **out, const struct file *f, struct backend *be, struct lm_err *err);
 void model_free(struct model *m);
 const struct model_info *model_info(const struct model *m);
-/* Names of all architecture rows, for --help and errors; NULL-terminated. */
-const char *const *model_archs(void);
+/* Name of architecture row i, in table order; NULL past the last. */
+const char *model_arch(int i);
 
 /* Memory of the sequences: a flat array of KV blocks per layer, and activations for n_batch rows.  Which block
  * holds what is the caller's business (engine/kv.c): the model only reads tables. */
@@ -36,7 +36,8 @@ struct batch {                   /* n rows to push through the network, any mix 
 	const uint8_t *want;         /* [n] 1 = this row's output is needed */
 };
 /* One pass over at most n_batch rows.  out: [number of `want` rows][n_vocab] f32 logits, in row order.
- * LM_EDEVICE when a device failed; never fails on the CPU. */
+ * LM_EINVAL for a token id or position that the model does not have (nothing is computed then), LM_EDEVICE when a
+ * device failed. */
 int model_forward(const struct model *m, struct state *s, const struct batch *b, float *out, struct lm_err *err);
 /* Debug tap: called after every mixer, ffn and layer when set (tests, tools). */
 typedef void model_tap(void *ud, const char *name, int il, const struct mat *x);

@@ -1,0 +1,290 @@
+/* bind.c - tensors of the file to slots of the model.  A slot is a row: name, place, shape.  Absent optional tensors
+ * leave their slot empty; every tensor of the file must fill a slot or be on the list of the ignorable. */
+#include "model/layers.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Dimensions of a slot, evaluated per layer. */
+enum dim { ONE, EMBD, VOCAB, CTX, Q, K, V, O, QKV, HEAD, FF, FF2, ROPE };
+
+struct slot {
+	const char *name, *part;          /* "attn_q", "weight" */
+	size_t at;                        /* offset of the mat in struct layer or struct model */
+	enum dim rows, cols;              /* rows ONE: a vector, made f32 */
+	enum dim alt;                     /* also accepted: rows of a matrix, length of a vector; ONE: nothing else */
+	bool required;
+};
+#define L(field) offsetof(struct layer, field)
+#define M(field) offsetof(struct model, field)
+
+static const struct slot layer_slots[] = {
+	{ "attn_norm", "weight", L(mix_pre.w), ONE, EMBD, ONE, false },
+	{ "attn_norm", "bias", L(mix_pre.b), ONE, EMBD, ONE, false },
+	{ "attn_norm_2", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },       /* Falcon 40B; arch.c swaps */
+	{ "attn_norm_2", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
+	{ "attn_qkv", "weight", L(a.qkv), QKV, EMBD, ONE, false },
+	{ "attn_qkv", "bias", L(a.bqkv), ONE, QKV, ONE, false },
+	{ "attn_q", "weight", L(a.q), Q, EMBD, ONE, false },
+	{ "attn_q", "bias", L(a.bq), ONE, Q, ONE, false },
+	{ "attn_k", "weight", L(a.k), K, EMBD, ONE, false },
+	{ "attn_k", "bias", L(a.bk), ONE, K, ONE, false },
+	{ "attn_v", "weight", L(a.v), V, EMBD, ONE, false },
+	{ "attn_v", "bias", L(a.bv), ONE, V, ONE, false },
+	{ "attn_output", "weight", L(a.o), EMBD, O, ONE, true },
+	{ "attn_output", "bias", L(a.bo), ONE, EMBD, ONE, false },
+	{ "attn_q_norm", "weight", L(a.qn.w), ONE, HEAD, Q, false },
+	{ "attn_q_norm", "bias", L(a.qn.b), ONE, HEAD, Q, false },
+	{ "attn_k_norm", "weight", L(a.kn.w), ONE, HEAD, K, false },
+	{ "attn_k_norm", "bias", L(a.kn.b), ONE, HEAD, K, false },
+	{ "post_attention_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
+	{ "ffn_norm", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },
+	{ "ffn_norm", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
+	{ "ffn_gate", "weight", L(d.gate), FF, EMBD, ONE, false },
+	{ "ffn_gate", "bias", L(d.bgate), ONE, FF, ONE, false },
+	{ "ffn_up", "weight", L(d.up), FF, EMBD, FF2, true },
+	{ "ffn_up", "bias", L(d.bup), ONE, FF, FF2, false },
+	{ "ffn_down", "weight", L(d.down), EMBD, FF, ONE, true },
+	{ "ffn_down", "bias", L(d.bdown), ONE, EMBD, ONE, false },
+	{ "post_ffw_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
+};
+static const struct slot model_slots[] = {
+	{ "token_embd", "weight", M(embd), VOCAB, EMBD, ONE, true },
+	{ "position_embd", "weight", M(pos_embd), CTX, EMBD, ONE, false },
+	{ "output_norm", "weight", M(out_norm.w), ONE, EMBD, ONE, true },
+	{ "output_norm", "bias", M(out_norm.b), ONE, EMBD, ONE, false },
+	{ "output", "weight", M(head), VOCAB, EMBD, ONE, false },
+	{ "output", "bias", M(bhead), ONE, VOCAB, ONE, false },
+	{ "rope_freqs", "weight", M(rope_freqs), ONE, ROPE, ONE, false },
+	{ "rope_factors_short", "weight", M(rope_short), ONE, ROPE, ONE, false },
+	{ "rope_factors_long", "weight", M(rope_long), ONE, ROPE, ONE, false },
+};
+/* Layer tensors of old converters that hold nothing we need. */
+static const char *const ignorable[] = { "attn_rot_embd.weight" };
+
+struct binder {
+	struct model *m;
+	const struct file *f;
+	const struct alias *alias;
+	int n_alias;
+	const struct tensor **bound;      /* [file_count] */
+	int n_bound;
+	struct lm_err *err;
+};
+
+static int dim_of(const struct model *m, const struct layer *l, enum dim d)
+{
+	switch (d) {
+	case ONE: return 1;
+	case EMBD: return m->hp.n_embd;
+	case VOCAB: return m->hp.n_vocab;
+	case CTX: return m->hp.n_ctx_train;
+	case Q: return l->attn.n_head * l->attn.dim_k;
+	case K: return l->attn.n_kv * l->attn.dim_k;
+	case V: return l->attn.n_kv * l->attn.dim_v;
+	case O: return l->attn.n_head * l->attn.dim_v;
+	case QKV: return (l->attn.n_head + l->attn.n_kv) * l->attn.dim_k + l->attn.n_kv * l->attn.dim_v;
+	case HEAD: return l->attn.dim_k;
+	case FF: return l->n_ff;
+	case FF2: return 2 * l->n_ff;
+	case ROPE: return m->hp.rope.dims / 2;
+	}
+	return 0;
+}
+
+/* "4096x1024" as the file says it. */
+static const char *shape(char *buf, size_t n, const struct tensor *t)
+{
+	size_t at = 0;
+	buf[0] = 0;
+	for (int i = 0; i < t->n_dims && at < n; i++)
+		at += (size_t)snprintf(buf + at, n - at, i ? "x%lld" : "%lld", (long long)t->dim[i]);
+	return buf;
+}
+
+/* The tensor's rows and columns against the slot; *rows, *cols are what fits. */
+static int check_shape(struct binder *b, const struct slot *s, const struct layer *l, const struct tensor *t, int *rows,
+                       int *cols)
+{
+	char found[96];
+	int r = dim_of(b->m, l, s->rows), c = dim_of(b->m, l, s->cols), alt = dim_of(b->m, l, s->alt);
+	bool vec = s->rows == ONE, fits;
+
+	if (vec) {
+		int64_t n = t->dim[0];
+		for (int i = 1; i < t->n_dims; i++) n = __builtin_mul_overflow(n, t->dim[i], &n) ? -1 : n;
+		fits = n == c && t->n_dims == 1;
+		if (!fits && s->alt != ONE && n == alt && t->n_dims <= 2) fits = true, c = alt;
+	} else {
+		fits = t->n_dims == 2 && t->dim[1] == c && (t->dim[0] == r || (s->alt != ONE && t->dim[0] == alt));
+		if (fits) r = (int)t->dim[0];
+	}
+	*rows = r, *cols = c;
+	if (fits) return 0;
+	shape(found, sizeof found, t);
+	if (vec) return lm_fail(b->err, LM_EFORMAT, "%s: %s, expected %d elements", t->name, found, c);
+	return lm_fail(b->err, LM_EFORMAT, "%s: %s, expected %dx%d", t->name, found, r, c);
+}
+
+/* Norms and biases are small: f32 copies, wherever the file put them. */
+static int bind_vector(struct binder *b, struct mat *out, const struct tensor *t, int n)
+{
+	struct model *m = b->m;
+	float *v = lm_alloc(m->arena, (size_t)n, sizeof *v, 64);
+
+	if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16)
+		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s, expected f32, f16 or bf16", t->name,
+		               quant_info(t->type) ? quant_info(t->type)->name : "unknown");
+	if (!v) return lm_fail(b->err, LM_ENOMEM, "out of memory for %s", t->name);
+	quant_info(t->type)->decode(v, t->data, n);
+	*out = (struct mat){ .rows = 1, .cols = n, .stride = (int64_t)n * (int64_t)sizeof *v, .type = DT_F32 };
+	return m->be->op->import(m->be, out, v, b->err);
+}
+
+static int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols)
+{
+	struct model *m = b->m;
+	const struct dtype_info *info = quant_info(t->type);
+	int64_t stride = quant_row_bytes(t->type, cols);
+
+	if (!info || stride < 0 || !m->be->op->has(m->be, t->type))
+		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies", t->name,
+		               info ? info->name : "unknown", m->be->name);
+	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = t->type };
+	return m->be->op->import(m->be, out, t->data, b->err);
+}
+
+/* The tensor that fills slot s of layer il (-1: of the model), under the family's aliases; NULL: absent. */
+static const struct tensor *slot_tensor(const struct binder *b, const struct slot *s, int il, char *name, size_t n)
+{
+	const char *base = s->name;
+
+	for (int i = 0; i < b->n_alias && b->alias[i].from; i++) {
+		if (!strcmp(base, b->alias[i].to)) base = b->alias[i].from;
+		else if (!strcmp(base, b->alias[i].from)) return NULL;
+	}
+	if (il < 0) snprintf(name, n, "%s.%s", base, s->part);
+	else snprintf(name, n, "blk.%d.%s.%s", il, base, s->part);
+	return file_tensor(b->f, name);
+}
+
+static int bind_slot(struct binder *b, const struct slot *s, int il)
+{
+	struct model *m = b->m;
+	struct layer *l = il < 0 ? NULL : &m->layer[il];
+	struct mat *out = (struct mat *)(void *)((l ? (char *)l : (char *)m) + s->at);
+	char name[96];
+	const struct tensor *t = slot_tensor(b, s, il, name, sizeof name);
+	int rows, cols, rc;
+
+	if (!t) return s->required ? lm_fail(b->err, LM_EFORMAT, "the tensor %s is missing", name) : 0;
+	if (t->fix != FIX_NONE) return lm_fail(b->err, LM_EUNSUPPORTED, "%s: needs a transform", t->name);
+	if (out->base) return lm_fail(b->err, LM_EFORMAT, "%s: another tensor already fills its place", t->name);
+	if ((rc = check_shape(b, s, l, t, &rows, &cols))) return rc;
+	if (s->rows == ONE) rc = bind_vector(b, out, t, cols);
+	else rc = bind_matrix(b, out, t, rows, cols);
+	if (rc) return rc;
+	b->bound[b->n_bound++] = t;
+	m->info.n_bytes += t->size;
+	m->info.n_params += (uint64_t)rows * (uint64_t)cols;
+	if (l) {
+		m->info.token_bytes += t->size;
+		if (s->rows != ONE) m->info.token_macs += (uint64_t)rows * (uint64_t)cols;
+	}
+	if (s->rows != ONE && t->type != DT_F32) m->info.f32_weights = false;
+	return 0;
+}
+
+/* Fused projections become row views, so that nobody downstream knows of them. */
+static int split_fused(struct binder *b, int il)
+{
+	struct layer *l = &b->m->layer[il];
+	int q = l->attn.n_head * l->attn.dim_k, k = l->attn.n_kv * l->attn.dim_k, v = l->attn.n_kv * l->attn.dim_v;
+	bool any = l->a.q.base || l->a.k.base || l->a.v.base;
+
+	if (l->a.qkv.base) {
+		if (any) return lm_fail(b->err, LM_EFORMAT, "blk.%d: both attn_qkv and attn_q, attn_k or attn_v", il);
+		l->a.q = mat_rows(l->a.qkv, 0, q);
+		l->a.k = mat_rows(l->a.qkv, q, k);
+		l->a.v = mat_rows(l->a.qkv, q + k, v);
+	} else if (!l->a.q.base || !l->a.k.base || !l->a.v.base) {
+		return lm_fail(b->err, LM_EFORMAT, "blk.%d: attn_q, attn_k and attn_v (or attn_qkv) are not all there", il);
+	}
+	if (l->a.bqkv.base) {
+		if (l->a.bq.base || l->a.bk.base || l->a.bv.base)
+			return lm_fail(b->err, LM_EFORMAT, "blk.%d: both attn_qkv.bias and separate biases", il);
+		l->a.bq = mat_cols(l->a.bqkv, 0, q);
+		l->a.bk = mat_cols(l->a.bqkv, q, k);
+		l->a.bv = mat_cols(l->a.bqkv, q + k, v);
+	}
+	bool wide = l->d.up.rows != l->n_ff, wide_bias = l->d.bup.base && l->d.bup.cols != l->n_ff;
+	if ((wide || wide_bias) && (l->d.gate.base || l->d.bgate.base))
+		return lm_fail(b->err, LM_EFORMAT, "blk.%d: ffn_up is twice as wide, but there is an ffn_gate too", il);
+	if (wide) {
+		l->d.gate = mat_rows(l->d.up, 0, l->n_ff);
+		l->d.up = mat_rows(l->d.up, l->n_ff, l->n_ff);
+	}
+	if (wide_bias) {
+		l->d.bgate = mat_cols(l->d.bup, 0, l->n_ff);
+		l->d.bup = mat_cols(l->d.bup, l->n_ff, l->n_ff);
+	}
+	if ((l->d.bgate.base && !l->d.gate.base) || (wide_bias && !wide))
+		return lm_fail(b->err, LM_EFORMAT, "blk.%d: a bias of ffn_gate without its weights", il);
+	return 0;
+}
+
+static bool ignored(const char *name)
+{
+	const char *dot = strncmp(name, "blk.", 4) ? NULL : strchr(name + 4, '.');
+	for (size_t i = 0; dot && i < sizeof ignorable / sizeof ignorable[0]; i++)
+		if (!strcmp(dot + 1, ignorable[i])) return true;
+	return false;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t) * (const struct tensor *const *)a, y = (uintptr_t) * (const struct tensor *const *)b;
+	return x < y ? -1 : x > y;
+}
+
+static int check_all_bound(struct binder *b)
+{
+	qsort(b->bound, (size_t)b->n_bound, sizeof *b->bound, by_address);
+	for (int i = 0; i < file_count(b->f); i++) {
+		const struct tensor *t = file_at(b->f, i);
+		if (bsearch(&t, b->bound, (size_t)b->n_bound, sizeof *b->bound, by_address) || ignored(t->name)) continue;
+		return lm_fail(b->err, LM_EUNSUPPORTED, "the tensor %s has no place in architecture %s", t->name,
+		               b->m->info.arch);
+	}
+	return 0;
+}
+
+static int bind_all(struct binder *b)
+{
+	struct model *m = b->m;
+	int rc;
+
+	for (size_t i = 0; i < sizeof model_slots / sizeof model_slots[0]; i++)
+		if ((rc = bind_slot(b, &model_slots[i], -1))) return rc;
+	if (!m->head.base) m->head = m->embd;
+	m->info.token_bytes += (uint64_t)m->head.stride * (uint64_t)m->head.rows;
+	for (int il = 0; il < m->hp.n_layer; il++) {
+		for (size_t i = 0; i < sizeof layer_slots / sizeof layer_slots[0]; i++)
+			if ((rc = bind_slot(b, &layer_slots[i], il))) return rc;
+		if ((rc = split_fused(b, il))) return rc;
+	}
+	return check_all_bound(b);
+}
+
+int bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err)
+{
+	struct binder b = { m, f, alias, n_alias, NULL, 0, err };
+	int rc;
+
+	m->info.f32_weights = true;
+	b.bound = lm_calloc((size_t)file_count(f), sizeof *b.bound);
+	rc = b.bound ? bind_all(&b) : lm_fail(err, LM_ENOMEM, "out of memory for %d tensors", file_count(f));
+	lm_free(b.bound);
+	return rc;
+}

@@ -1,0 +1,157 @@
+/* keys.c - the metadata keys that reach the arithmetic: name, type, default and range of each, in one table. */
+#include "model/layers.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum key_type { K_INT, K_F32, K_BOOL };
+struct key {
+	const char *name;                 /* after "<architecture>." */
+	enum key_type type;
+	size_t at;                        /* offset in struct hparams */
+	double min, max, def;             /* inclusive */
+	bool required;
+};
+#define AT(field) offsetof(struct hparams, field)
+#define TINY 1e-30                    /* smallest positive f32 that is still a sensible factor */
+
+static const struct key keys[] = {
+	{ "block_count", K_INT, AT(n_layer), 1, MAX_LAYERS, 0, true },
+	{ "context_length", K_INT, AT(n_ctx_train), 1, MAX_CTX, 0, true },
+	{ "embedding_length", K_INT, AT(n_embd), 1, MAX_WIDTH, 0, true },
+	{ "attention.layer_norm_rms_epsilon", K_F32, AT(eps_rms), 0, 1, -1, false },
+	{ "attention.layer_norm_epsilon", K_F32, AT(eps_ln), 0, 1, -1, false },
+	{ "attention.scale", K_F32, AT(attn_scale), 0, 1e6, 0, false },
+	{ "attention.sliding_window", K_INT, AT(window), 0, INT32_MAX, -1, false },
+	{ "attn_logit_softcapping", K_F32, AT(attn_softcap), 0, 1e6, 0, false },
+	{ "final_logit_softcapping", K_F32, AT(logit_softcap), 0, 1e6, 0, false },
+	{ "embedding_scale", K_F32, AT(embed_scale), TINY, 1e6, 1, false },
+	{ "residual_scale", K_F32, AT(resid_scale), TINY, 1e6, 1, false },
+	{ "logit_scale", K_F32, AT(logit_scale), TINY, 1e6, 1, false },
+	{ "use_parallel_residual", K_BOOL, AT(parallel), 0, 1, 1, false },
+	{ "rope.dimension_count", K_INT, AT(rope.dims), 0, MAX_HEAD_DIM, 0, false },
+	{ "rope.freq_base", K_F32, AT(rope.base), TINY, 1e15, 10000, false },
+	{ "rope.freq_base_swa", K_F32, AT(rope.base_local), TINY, 1e15, 0, false },
+	{ "rope.scale_linear", K_F32, AT(rope.factor), 0, 1e6, 1, false },      /* the older name of the next */
+	{ "rope.scaling.factor", K_F32, AT(rope.factor), 0, 1e6, 1, false },
+	{ "rope.scaling.original_context_length", K_INT, AT(rope.n_ctx_orig), 1, MAX_CTX, 0, false },
+	{ "rope.scaling.attn_factor", K_F32, AT(rope.attn_factor), TINY, 1e6, 1, false },
+	{ "rope.scaling.yarn_attn_factor", K_F32, AT(rope.yarn_attn_factor), TINY, 1e6, -1, false },
+	{ "rope.scaling.yarn_beta_fast", K_F32, AT(rope.beta_fast), TINY, 1e6, 32, false },
+	{ "rope.scaling.yarn_beta_slow", K_F32, AT(rope.beta_slow), TINY, 1e6, 1, false },
+};
+
+/* Keys that change the result in ways we do not compute, and the value with which they do not. */
+static const struct { const char *name; double neutral; } refused[] = {
+	{ "attention.causal", 1 },
+	{ "attention.clamp_kqv", 0 },
+	{ "attention.max_alibi_bias", 0 },
+	{ "attention.temperature_length", 0 },
+	{ "attention.temperature_scale", 0 },
+	{ "expert_count", 0 },
+	{ "nextn_predict_layers", 0 },
+	{ "rope.scaling.yarn_ext_factor", 1 },
+	{ "rope.scaling.yarn_log_multiplier", 0 },
+	{ "rope.scaling.alpha", 0 },
+	{ "rope.dimension_sections", 0 },
+};
+
+enum { NAME = 160 };
+static void full(char out[NAME], const char *arch, const char *key) { snprintf(out, NAME, "%s.%s", arch, key); }
+
+/* Any number or bool as a double; false when the key holds neither. */
+static bool number(const struct file *f, const char *name, double *out)
+{
+	bool b;
+	if (file_f64(f, name, out)) return true;
+	if (!file_bool(f, name, &b)) return false;
+	*out = b;
+	return true;
+}
+
+static int key_load(struct hparams *hp, const struct file *f, const char *arch, const struct key *k, struct lm_err *err)
+{
+	char name[NAME];
+	double v = k->def;
+	char *at = (char *)hp + k->at;
+
+	full(name, arch, k->name);
+	if (file_has(f, name)) {
+		if (!number(f, name, &v) || (k->type != K_F32 && v != floor(v)))
+			return lm_fail(err, LM_EFORMAT, "%s is not %s", name,
+			               k->type == K_F32 ? "a number" : k->type == K_INT ? "a whole number" : "true or false");
+		if (!(v >= k->min && v <= k->max))
+			return lm_fail(err, LM_EFORMAT, "%s is %g, expected %g to %g", name, v, k->min, k->max);
+	} else if (k->required) {
+		return lm_fail(err, LM_EFORMAT, "the key %s is missing", name);
+	} else if (k > keys && k[-1].at == k->at) {
+		return 0;                         /* an older name has set it, or its default */
+	}
+	if (k->type == K_INT) *(int *)(void *)at = (int)v;
+	else if (k->type == K_F32) *(float *)(void *)at = (float)v;
+	else *(bool *)(void *)at = v != 0;
+	return 0;
+}
+
+static int scaling_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err)
+{
+	static const char *const names[] = { "none", "linear", "yarn", "longrope" };
+	char name[NAME];
+	const char *s;
+	size_t n;
+	double on;
+
+	full(name, arch, "rope.scaling.finetuned");
+	hp->rope.off = number(f, name, &on) && on == 0;
+	if (hp->rope.factor == 0) hp->rope.factor = 1;
+	if (!hp->rope.n_ctx_orig) hp->rope.n_ctx_orig = hp->n_ctx_train;
+	hp->rope.scaling = SCALE_LINEAR;          /* what a factor alone means */
+	full(name, arch, "rope.scaling.type");
+	if (!file_has(f, name)) return 0;
+	if (!file_str(f, name, &s, &n)) return lm_fail(err, LM_EFORMAT, "%s is not a string", name);
+	for (int i = 0; i < 4; i++)
+		if (n == strlen(names[i]) && !memcmp(s, names[i], n)) {
+			hp->rope.scaling = (enum rope_scaling)i;
+			return 0;
+		}
+	return lm_fail(err, LM_EUNSUPPORTED, "%s is \"%.*s\", expected none, linear, yarn or longrope", name,
+	               n > 40 ? 40 : (int)n, s);
+}
+
+int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err)
+{
+	char name[NAME];
+	double v;
+	int rc;
+
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+		if ((rc = key_load(hp, f, arch, &keys[i], err))) return rc;
+	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+		full(name, arch, refused[i].name);
+		if (file_arr_len(f, name) >= 0)
+			return lm_fail(err, LM_EUNSUPPORTED, "%s: a mechanism that lmrun does not have", name);
+		if (number(f, name, &v) && v != refused[i].neutral)
+			return lm_fail(err, LM_EUNSUPPORTED, "%s is %g: a mechanism that lmrun does not have", name, v);
+	}
+	return scaling_load(hp, f, arch, err);
+}
+
+int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min, int max,
+               struct lm_err *err)
+{
+	char name[NAME];
+	int64_t v = def, n;
+
+	full(name, arch, key);
+	n = file_arr_len(f, name);
+	if (n >= 0) {
+		if (il >= n) return lm_fail(err, LM_EFORMAT, "%s has %lld values, fewer than layers", name, (long long)n);
+		if (!file_arr_i64(f, name, il, &v)) return lm_fail(err, LM_EFORMAT, "%s holds no whole numbers", name);
+	} else if (file_has(f, name) && !file_i64(f, name, &v)) {
+		return lm_fail(err, LM_EFORMAT, "%s is not a whole number", name);
+	}
+	if (v < min || v > max)
+		return lm_fail(err, LM_EFORMAT, "%s is %lld, expected %d to %d", name, (long long)v, min, max);
+	*out = (int)v;
+	return 0;
+}

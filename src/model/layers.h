@@ -1,0 +1,99 @@
+/* layers.h - private to src/model: what load.c leaves behind and the forward pass follows. */
+#pragma once
+#include "model/model.h"
+
+enum {                         /* limits on what a file may claim, checked before anything is made from it */
+	MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 1024, MAX_HEAD_DIM = 1024, MAX_CTX = 1 << 28
+};
+enum wiring { WIRE_SEQUENTIAL,   /* x += mix(norm(x)); x += ffn(norm(x)); a missing norm is skipped, a present
+                                    post-norm is applied to the branch before the add */
+              WIRE_PARALLEL };   /* x += mix(norm(x)) + ffn(norm(x)); one norm may serve both */
+enum rope_scaling { SCALE_NONE, SCALE_LINEAR, SCALE_YARN, SCALE_LONGROPE };
+struct every { uint8_t period, at; };          /* layer il is special when il % period == at; period 0: never */
+
+/* Numbers of the whole model: from the file's keys (keys.c) and the architecture row (load.c). */
+struct hparams {
+	int n_embd, n_vocab, n_layer, n_ctx_train;
+	enum norm_kind norm;
+	enum wiring wiring;
+	enum act act;
+	bool qk_norm_row;                          /* q/k norm over the whole row, not per head */
+	float eps, eps_rms, eps_ln;
+	float embed_scale, resid_scale, logit_scale, logit_softcap, attn_softcap;
+	float attn_scale;                          /* 0: 1/sqrt(dim_k) */
+	int window;                                /* of the layers that slide; 0: none do */
+	bool parallel;                             /* the key use_parallel_residual */
+	struct {
+		int dims, n_ctx_orig;                  /* dims 0: the whole head */
+		float base, base_local, factor, attn_factor, yarn_attn_factor, beta_fast, beta_slow;
+		enum rope_scaling scaling;
+		bool off;                              /* rope.scaling.finetuned = false */
+	} rope;
+};
+
+enum mix_kind { MIX_ATTN, MIX_COUNT };
+enum ffn_kind { FFN_DENSE, FFN_COUNT };
+struct normw { struct mat w, b; };             /* w.base NULL: this norm does not exist */
+struct layer {
+	enum mix_kind mix;
+	enum ffn_kind ffn;
+	int n_ff;
+	bool local;                                /* slides, or ropes as sliding layers do */
+	struct normw mix_pre, mix_post, ffn_pre, ffn_post;   /* wiring and presence decide which apply */
+	struct attn attn;
+	struct rope rope;                          /* kind ROPE_NONE on layers without positions */
+	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv; struct normw qn, kn; } a;
+	struct { struct mat gate, up, down, bgate, bup, bdown; } d;   /* gate.base NULL: a plain ffn */
+};
+struct model {
+	struct hparams hp;
+	struct model_info info;
+	struct backend *be;
+	struct lm_arena *arena;
+	struct mat embd, pos_embd, head, bhead, rope_freqs, rope_short, rope_long;
+	struct normw out_norm;
+	struct layer *layer;
+	int max_q, max_kv, max_o, max_ff;          /* widest rows over the layers; max_kv serves k and v */
+};
+
+/* load */
+int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err);
+/* A number that may be one value or an array with one per layer; *out = def when the key is absent. */
+int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min, int max,
+               struct lm_err *err);
+struct alias { const char *from, *to; };       /* tensor `from` fills slot `to` */
+int bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err);
+/* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
+const double *rope_freqs(struct model *m, int dims, double base, bool scaled);
+float rope_mscale(const struct hparams *hp);
+
+/* One pass: activations, made once per state, and what varies. */
+struct fwd {
+	const struct model *m;
+	struct state *st;
+	const struct seqs *at;
+	struct backend *be;
+	struct mat x, h, y, q, k, v, o, g, u;      /* residual, branch input, branch output; attention; ffn */
+};
+void tap(const struct fwd *f, const char *name, int il, const struct mat *x);
+void norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n);
+void block(const struct fwd *f, int il);
+
+/* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so does an ffn. */
+typedef void mix_fn(const struct fwd *f, int il);
+typedef void ffn_fn(const struct fwd *f, int il);
+mix_fn mix_attn;
+ffn_fn ffn_dense;
+
+/* Memory of the sequences. */
+struct state {
+	const struct model *m;
+	struct backend *be;
+	int n_batch;
+	struct kv *kv;                             /* [n_layer] */
+	struct fwd f;                              /* activation matrices of n_batch rows */
+	struct mat logits;                         /* device scratch; base NULL where host memory can be written */
+	int32_t *want;                             /* [n_batch] indices of the wanted rows */
+	model_tap *tap;
+	void *tap_ud;
+};

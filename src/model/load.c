@@ -1,0 +1,218 @@
+/* load.c - a file becomes a model: the architecture row and the keys become hparams, tensors become layers.  The
+ * only reader of arch rows; nothing is made from a number of the file before its range is checked. */
+#include "model/arch.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static int find_arch(const struct arch **out, const struct file *f, struct lm_err *err)
+{
+	const char *name;
+	size_t n;
+
+	if (!file_str(f, "general.architecture", &name, &n))
+		return lm_fail(err, LM_EFORMAT, "the key general.architecture is missing: not a model");
+	for (int i = 0; i < n_arch; i++)
+		if (strlen(arch_table[i].name) == n && !memcmp(arch_table[i].name, name, n)) {
+			*out = &arch_table[i];
+			return 0;
+		}
+	return lm_fail(err, LM_EUNSUPPORTED, "the architecture \"%.*s\" is not one that lmrun runs", n > 60 ? 60 : (int)n,
+	               name);
+}
+
+/* The row's facts and what they say about the numbers that the keys gave. */
+static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *err)
+{
+	hp->norm = row->norm;
+	hp->wiring = row->wiring;
+	hp->act = row->act;
+	hp->qk_norm_row = row->flags & AF_QK_NORM_ROW;
+	hp->eps = row->norm == NORM_RMS ? hp->eps_rms : hp->eps_ln;
+	if (hp->eps < 0)
+		return lm_fail(err, LM_EFORMAT, "the key %s.attention.layer_norm_%sepsilon is missing", row->name,
+		               row->norm == NORM_RMS ? "rms_" : "");
+	if (row->flags & AF_EMBED_SQRT_D) hp->embed_scale = sqrtf((float)hp->n_embd);
+	if (row->flags & AF_LOGIT_DIV) hp->logit_scale = 1 / hp->logit_scale;
+	if (hp->window < 0) hp->window = row->window;
+	if (!(row->flags & AF_ROPE_SWITCH)) hp->rope.off = false;
+	if (hp->rope.base_local == 0) hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
+	return 0;
+}
+
+/* Vocabulary size is what the embedding table says. */
+static int load_vocab(struct hparams *hp, const struct file *f, struct lm_err *err)
+{
+	const struct tensor *t = file_tensor(f, "token_embd.weight");
+
+	if (!t) return lm_fail(err, LM_EFORMAT, "the tensor token_embd.weight is missing");
+	if (t->dim[0] < 1 || t->dim[0] > INT32_MAX / 4)
+		return lm_fail(err, LM_EFORMAT, "token_embd.weight: %lld rows, expected one per token", (long long)t->dim[0]);
+	hp->n_vocab = (int)t->dim[0];
+	return 0;
+}
+
+/* Does layer il see a window only?  A pattern in the file (flags per layer, or a period) goes before the row's. */
+static int load_local(bool *out, const struct model *m, const struct file *f, const struct arch *row, int il,
+                      struct lm_err *err)
+{
+	char name[96];
+	int64_t n, at, period;
+	enum file_type elem;
+	const uint8_t *flags;
+
+	*out = false;
+	if (!m->hp.window) return 0;
+	snprintf(name, sizeof name, "%s.attention.sliding_window_pattern", row->name);
+	*out = !row->global.period || il % row->global.period != row->global.at;
+	if (!file_has(f, name)) return 0;
+	if (file_i64(f, name, &period)) {
+		*out = period == 0 || il % (period < 1 ? 1 : period) != period - 1;
+		return period >= 0 ? 0 : lm_fail(err, LM_EFORMAT, "%s is negative", name);
+	}
+	n = file_arr_len(f, name);
+	flags = file_arr_raw(f, name, &elem, &n);
+	if (n <= il) return lm_fail(err, LM_EFORMAT, "%s has fewer values than layers", name);
+	if (file_arr_i64(f, name, il, &at)) *out = at != 0;
+	else if (flags && elem == FT_BOOL) *out = flags[il] != 0;
+	else return lm_fail(err, LM_EFORMAT, "%s holds neither numbers nor true and false", name);
+	return 0;
+}
+
+/* Heads and widths of layer il, validated with their relations. */
+static int load_layer(struct model *m, const struct file *f, const struct arch *row, int il, struct lm_err *err)
+{
+	struct layer *l = &m->layer[il];
+	struct attn *a = &l->attn;
+	const char *n = row->name;
+	int rc, dim;
+
+	if ((rc = keys_layer(&a->n_head, f, n, "attention.head_count", il, 0, 1, MAX_HEADS, err))) return rc;
+	if ((rc = keys_layer(&a->n_kv, f, n, "attention.head_count_kv", il, a->n_head, 1, MAX_HEADS, err))) return rc;
+	if (a->n_head % a->n_kv)
+		return lm_fail(err, LM_EFORMAT, "%s: %d query heads do not share %d key heads evenly", n, a->n_head, a->n_kv);
+	dim = m->hp.n_embd / a->n_head;
+	if ((rc = keys_layer(&a->dim_k, f, n, "attention.key_length", il, dim, 1, MAX_HEAD_DIM, err))) return rc;
+	if ((rc = keys_layer(&a->dim_v, f, n, "attention.value_length", il, a->dim_k, 1, MAX_HEAD_DIM, err))) return rc;
+	if ((rc = keys_layer(&l->n_ff, f, n, "feed_forward_length", il, 0, 1, MAX_WIDTH, err))) return rc;
+	if ((rc = load_local(&l->local, m, f, row, il, err))) return rc;
+	a->scale = m->hp.attn_scale > 0 ? m->hp.attn_scale : (float)(1 / sqrt(a->dim_k));
+	a->softcap = m->hp.attn_softcap;
+	a->window = l->local ? m->hp.window : 0;
+	a->causal = true;
+	l->mix = MIX_ATTN;
+	l->ffn = FFN_DENSE;
+	if (!m->hp.rope.dims) m->hp.rope.dims = a->dim_k;
+	if (row->rope != ROPE_NONE && (m->hp.rope.dims > a->dim_k || m->hp.rope.dims % 2))
+		return lm_fail(err, LM_EFORMAT, "%s.rope.dimension_count is %d, expected an even number up to %d", n,
+		               m->hp.rope.dims, a->dim_k);
+	return 0;
+}
+
+static int load_ropes(struct model *m, const struct arch *row, struct lm_err *err)
+{
+	const struct hparams *hp = &m->hp;
+	bool plain = row->flags & AF_LOCAL_PLAIN;
+	struct rope all = { row->rope, hp->rope.dims, rope_mscale(hp), NULL }, local = all;
+
+	if (row->rope == ROPE_NONE || hp->rope.off) return 0;
+	all.inv_freq = rope_freqs(m, all.dims, hp->rope.base, true);
+	local.inv_freq = rope_freqs(m, local.dims, hp->rope.base_local, !plain);
+	if (plain) local.mscale = 1;
+	if (!all.inv_freq || !local.inv_freq) return lm_fail(err, LM_ENOMEM, "out of memory for rope frequencies");
+	for (int i = 0; i < hp->rope.dims / 2; i++)
+		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]))
+			return lm_fail(err, LM_EFORMAT, "the rope factors of the file give no finite frequency");
+	for (int il = 0; il < hp->n_layer; il++) {
+		struct layer *l = &m->layer[il];
+		bool none = row->no_rope.period && il % row->no_rope.period == row->no_rope.at;
+		none = none || ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local);
+		if (!none) l->rope = l->local ? local : all;
+	}
+	return 0;
+}
+
+/* What presence alone cannot guarantee: every branch passes a norm. */
+static int check_norms(const struct model *m, struct lm_err *err)
+{
+	for (int il = 0; il < m->hp.n_layer; il++) {
+		const struct layer *l = &m->layer[il];
+		bool par = m->hp.wiring == WIRE_PARALLEL;
+		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base))
+			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)", il);
+		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
+			return lm_fail(err, LM_EFORMAT, "blk.%d: the feed-forward part has no norm (ffn_norm.weight)", il);
+	}
+	return 0;
+}
+
+static int max_int(int a, int b) { return a > b ? a : b; }
+
+static void fill_info(struct model *m, const struct arch *row)
+{
+	const struct hparams *hp = &m->hp;
+	struct model_info *i = &m->info;
+
+	i->untested = row->untested;
+	i->n_embd = hp->n_embd;
+	i->n_vocab = hp->n_vocab;
+	i->n_layer = hp->n_layer;
+	/* the short LongRoPE factors hold up to the original context */
+	i->n_ctx_train = m->rope_short.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	for (int il = 0; il < hp->n_layer; il++) {
+		const struct layer *l = &m->layer[il];
+		m->max_q = max_int(m->max_q, l->attn.n_head * l->attn.dim_k);
+		m->max_kv = max_int(m->max_kv, l->attn.n_kv * max_int(l->attn.dim_k, l->attn.dim_v));
+		m->max_o = max_int(m->max_o, l->attn.n_head * l->attn.dim_v);
+		m->max_ff = max_int(m->max_ff, l->n_ff);
+	}
+}
+
+static int load(struct model *m, const struct file *f, struct lm_err *err)
+{
+	const struct arch *row = NULL;
+	int rc, n_alias = sizeof row->alias / sizeof row->alias[0];
+
+	if ((rc = find_arch(&row, f, err))) return rc;
+	m->info.arch = row->name;
+	if ((rc = keys_load(&m->hp, f, row->name, err))) return rc;
+	if ((rc = apply_row(&m->hp, row, err))) return rc;
+	if ((rc = load_vocab(&m->hp, f, err))) return rc;
+	m->layer = lm_new(m->arena, struct layer, m->hp.n_layer);
+	if (!m->layer) return lm_fail(err, LM_ENOMEM, "out of memory for %d layers", m->hp.n_layer);
+	for (int il = 0; il < m->hp.n_layer; il++)
+		if ((rc = load_layer(m, f, row, il, err))) return rc;
+	if ((rc = bind(m, f, row->alias, n_alias, err))) return rc;
+	if (row->finish && (rc = row->finish(m, f, err))) return rc;
+	if ((rc = check_norms(m, err))) return rc;
+	if ((rc = load_ropes(m, row, err))) return rc;
+	fill_info(m, row);
+	return 0;
+}
+
+int model_load(struct model **out, const struct file *f, struct backend *be, struct lm_err *err)
+{
+	struct lm_arena *a = lm_arena_new(1 << 16);
+	struct model *m = a ? lm_new(a, struct model, 1) : NULL;
+	int rc;
+
+	if (!m) {
+		lm_arena_free(a);
+		return lm_fail(err, LM_ENOMEM, "out of memory for a model");
+	}
+	m->arena = a;
+	m->be = be;
+	if ((rc = load(m, f, err))) {
+		model_free(m);
+		return rc;
+	}
+	*out = m;
+	return 0;
+}
+
+void model_free(struct model *m)
+{
+	if (m) lm_arena_free(m->arena);       /* m lives in its arena; imported weights go with file and backend */
+}
+
+const struct model_info *model_info(const struct model *m) { return &m->info; }
