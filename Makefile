@@ -71,6 +71,50 @@ $(BUILD)/test: $(TOBJ) $(LIBOBJ)
 $(BUILD)/check_kern: $(BUILD)/tests/check_kern.o $(KOBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ -lm
 
+# ---- two commands do all the set-up: make demo, make test ------------------------------------------------------------
+demo:
+	@tools/setup.sh build
+	@$(MAKE) --no-print-directory lmrun
+	@tools/models.sh smollm2
+	./lmrun -m models/SmolLM2-135M-Instruct.Q4_1.gguf -p "What is the capital of France?" -s 42 -n 64
+
+models:
+	@tools/models.sh
+
+test:
+	@tools/setup.sh test
+	@tools/models.sh
+	@tools/venv.sh
+	@$(MAKE) --no-print-directory lmrun $(BUILD)/test $(BUILD)/check_kern
+	@$(MAKE) --no-print-directory CROSS=aarch64-linux-gnu- CONFIG=release SAN= build/release-aarch64-linux-gnu/check_kern
+	@python3 tools/run_tests.py $(BUILD)
+
+laws:
+	@python3 tools/laws.py
+deps:
+	@python3 tools/laws.py deps
+
+bench: lmrun models
+	./lmrun bench -m models/SmolLM2-135M-Instruct.Q4_1.gguf -m models/gemma-3-270m-q4_k_m.gguf
+bench-peers: lmrun models
+	@python3 tools/bench_peers.py
+
+install: lmrun
+	install -Dm755 lmrun $(DESTDIR)$(PREFIX)/bin/lmrun
+
+# make fuzz-gguf FUZZ_TIME=600: any target of tests/fuzz, seeded with its committed corpus; finds go to build/fuzz
+FUZZ_TIME ?= 60
+FUZZ_MAKE := $(MAKE) --no-print-directory CC=clang CONFIG=debug CUDA=0 SAN=fuzzer-no-link,address,undefined
+fuzz-%:
+	@$(FUZZ_MAKE) BUILD=build/fuzz build/fuzz/fuzz_$*
+	@mkdir -p build/fuzz/corpus/$*
+	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/corpus/$* tests/fuzz/corpus/$*
+
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBOBJ)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+.PRECIOUS: $(BUILD)/%.o
+
 clean:
 	rm -rf build lmrun
 

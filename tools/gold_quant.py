@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Writes tests/fixtures/quant.bin: what independent decoders and encoders make of every weight type.
 
-References: the `gguf` package; bitsandbytes for NF4; numpy definitions (PLAIN, LACKING) for the types that the package
-does not decode.  Usage: python tools/gold_quant.py > tests/fixtures/quant.bin
+References: the `gguf` package; bitsandbytes for NF4; numpy definitions (PLAIN, LACKING) for the types
+that the package does not decode.  Usage: python tools/gold_quant.py > tests/fixtures/quant.bin
 
 One record per codec, little endian:
-  char kind ('D' or 'E'), char name[15], u32 blocks, u32 elems per block, u32 bytes per block, u32 random blocks,
-  u64 hash of the random blocks' result; then for D the packed blocks and their f32 elements, for E the f32 elements
-  and their packed blocks.
-The random blocks are not stored: both sides draw them from the counter-based generator `word`.  NaNs count as one.
+  char kind ('D' or 'E'), char name[15], u32 blocks, u32 elems per block, u32 bytes per block, u32 random
+  blocks, u64 hash of the random blocks' result; then for D the packed blocks and their f32 elements, for E
+  the f32 elements and their packed blocks.
+The random blocks are not stored: both sides draw them from the counter-based generator `word`.
+All NaNs count as one.
 """
 import struct
 import sys
@@ -16,11 +17,12 @@ import numpy as np
 import torch
 import bitsandbytes.functional as bnb
 from gguf import quants
-from gguf.constants import GGMLQuantizationType as T
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T
 
-F16 = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC01, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E01, 0xFD00]
-F32 = [0, 0x80000000, 1, 0x807FFFFF, 0x00800000, 0x3F800000, 0xBF800001, 0x7F7FFFFF, 0xFF7FFFFF, 0x7F800000, 0xFF800000,
-       0x7FC00001]
+F16 = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC01, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00,
+       0x7E01, 0xFD00]
+F32 = [0, 0x80000000, 1, 0x807FFFFF, 0x00800000, 0x3F800000, 0xBF800001, 0x7F7FFFFF, 0xFF7FFFFF,
+       0x7F800000, 0xFF800000, 0x7FC00001]
 E8M0 = [0, 1, 2, 3, 127, 128, 253, 254, 255]
 E4M3 = [0, 1, 7, 8, 9, 0x38, 0x77, 0x78, 0x7E, 0x7F, 0x80, 0x81, 0xFE, 0xFF]
 # name: elements per block, bytes per block, then (offset, width, adversarial values) of the scale fields
@@ -35,7 +37,8 @@ BLOCKS = {
     "iq1_s": (256, 50, (0, 2, F16)), "iq4_nl": (32, 18, (0, 2, F16)), "iq3_s": (256, 110, (0, 2, F16)),
     "iq2_s": (256, 82, (0, 2, F16)), "iq4_xs": (256, 136, (0, 2, F16)), "iq1_m": (256, 56),
     "tq1_0": (256, 54, (52, 2, F16)), "tq2_0": (256, 66, (64, 2, F16)), "mxfp4": (32, 17, (0, 1, E8M0)),
-    "nvfp4": (64, 36, (0, 1, E4M3), (3, 1, E4M3)), "q1_0": (128, 18, (0, 2, F16)), "q2_0": (64, 18, (0, 2, F16)),
+    "nvfp4": (64, 36, (0, 1, E4M3), (3, 1, E4M3)), "q1_0": (128, 18, (0, 2, F16)),
+    "q2_0": (64, 18, (0, 2, F16)),
     "nf4": (64, 36, (0, 4, F32)),
 }
 PLAIN = {"f32": np.float32, "f16": np.float16, "bf16": None, "f64": np.float64,
@@ -73,16 +76,16 @@ def half(b, at=0):
 
 def decode_nf4(b):
     state = bnb.QuantState(absmax=torch.from_numpy(np.ascontiguousarray(b[:, :4]).view(np.float32).ravel()),
-                           shape=torch.Size([b.shape[0], 64]), dtype=torch.float32, blocksize=64, quant_type="nf4",
-                           code=bnb.get_4bit_type("nf4", device="cpu"))
+                           shape=torch.Size([b.shape[0], 64]), dtype=torch.float32, blocksize=64,
+                           quant_type="nf4", code=bnb.get_4bit_type("nf4", device="cpu"))
     return bnb.dequantize_4bit(torch.from_numpy(np.ascontiguousarray(b[:, 4:]).reshape(-1, 1)), state).numpy()
 
 
 LACKING = {
     "q8_1": lambda b: half(b) * b[:, 4:].view(np.int8).astype(np.float32),
-    "q8_k": lambda b: np.ascontiguousarray(b[:, :4]).view(np.float32) * b[:, 4:260].view(np.int8).astype(np.float32),
-    "q1_0": lambda b: half(b) * (np.unpackbits(b[:, 2:], axis=1, bitorder="little").astype(np.float32) * 2 - 1),
-    "q2_0": lambda b: half(b) * ((b[:, 2:, None] >> np.arange(0, 8, 2, dtype=np.uint8) & 3).reshape(len(b), -1)
+    "q8_k": lambda b: b[:, :4].copy().view(np.float32) * b[:, 4:260].view(np.int8).astype(np.float32),
+    "q1_0": lambda b: half(b) * (np.unpackbits(b[:, 2:], axis=1, bitorder="little") * np.float32(2) - 1),
+    "q2_0": lambda b: half(b) * ((b[:, 2:, None] >> np.uint8([0, 2, 4, 6]) & 3).reshape(len(b), -1)
                                  .astype(np.float32) - 1),
     "nf4": decode_nf4,
 }
@@ -116,8 +119,9 @@ def random_bytes(n):
 def random_floats(n_blocks, elems):
     """int32 times a power of two per block, 2^-71 to 2^8: from below every half's range to above it"""
     i = np.arange(n_blocks * elems).reshape(n_blocks, elems)
-    e = (word((np.uint64(1) << np.uint64(32)) + np.arange(n_blocks, dtype=np.uint64)) % np.uint64(80)).astype(int) - 71
-    return np.ldexp((word(i) >> np.uint64(32)).astype(np.uint32).view(np.int32).astype(np.float32), e[:, None])
+    e = (word(np.arange(n_blocks) + (1 << 32)) % np.uint64(80)).astype(int) - 71
+    f = (word(i) >> np.uint64(32)).astype(np.uint32).view(np.int32).astype(np.float32)
+    return np.ldexp(f, e[:, None])
 
 
 def hard_blocks(name, rng):
@@ -147,8 +151,8 @@ def hard_blocks(name, rng):
 def hard_floats(name, rng):
     elems = shape(name)[0]
     if elems == 1:
-        f = np.concatenate([np.array(F32[:-1], np.uint32).view(np.float32), np.float32([65504, 65519.99, 65520, 1e-8])])
-        return f.reshape(-1, 1)
+        f = np.array(F32[:-1], np.uint32).view(np.float32)
+        return np.append(f, np.float32([65504, 65519.99, 65520, 1e-8])).reshape(-1, 1)
     x = [np.zeros(elems), np.ones(elems), -np.ones(elems), np.arange(elems), -np.arange(elems),
          np.where(np.arange(elems) == 5, 3.0, 0), np.where(np.arange(elems) % 2, 1.5, -1.5)]
     x += [rng.integers(-16, 17, elems) * s for s in (0.25, 0.5, 1, 3, 2**-20, 2**-30) for _ in range(3)]
@@ -157,13 +161,13 @@ def hard_floats(name, rng):
     if name == "nf4":
         code = bnb.get_4bit_type("nf4", device="cpu").numpy()
         mid = (code[:-1] + code[1:]) / np.float32(2)
-        near = np.concatenate([mid, code, np.nextafter(mid, np.float32(2)), np.nextafter(mid, np.float32(-2))])
+        near = np.concatenate([mid, code] + [np.nextafter(mid, np.float32(to)) for to in (2, -2)])
         for scale in (1, 1, 2.0**-100, 2.0**-120, 3, 1.7, 0.1, 1e-37):
             row = rng.choice(near, elems)
             row[9] = 1
             x.append(row * np.float32(scale))
         x += [rng.integers(0, 2**b, elems, dtype=np.uint32).view(np.float32) for b in (1, 5, 22, 23, 24)]
-        x += [-np.zeros(elems), np.where(np.arange(elems) == 3, np.inf, 1), np.where(np.arange(elems) == 3, np.nan, 1)]
+        x += [-np.zeros(elems)] + [np.where(np.arange(elems) == 3, v, 1) for v in (np.inf, np.nan)]
     return np.stack(x).astype(np.float32)
 
 
@@ -177,6 +181,8 @@ def put(kind, name, n_random, digest, blocks, floats):
 
 def main():
     np.seterr(all="ignore")
+    for t, size in GGML_QUANT_SIZES.items():    # the package counts f32 fields in q8_1; they are f16
+        assert shape(t.name.lower()) == size or t.name == "Q8_1", t.name
     for name in list(PLAIN) + list(BLOCKS):
         elems, size = shape(name)
         n = N_RANDOM // elems

@@ -394,6 +394,7 @@ static int check_overlap(struct part *p, struct lm_err *err)
 static int place(struct part *p, struct lm_err *err)
 {
 	struct file *f = p->f;
+	if (f->n_tensors == p->first_tensor) return 0;
 	uint64_t head = (uint64_t)(p->c.p - p->base), data = (head + p->align - 1) & ~(p->align - 1);
 	uint64_t room = data <= p->size ? p->size - data : 0;
 	for (int i = p->first_tensor; i < f->n_tensors; i++) {

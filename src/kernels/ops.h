@@ -85,17 +85,13 @@ struct backend_ops {
 	             /* w, bias: as wide as x, or as wide as a group and then the same for every group */
 	void (*linear)(struct backend *b, const struct lin *l, int n, struct mat x);  /* n weights share one x */
 	void (*add)(struct backend *b, struct mat y, struct mat x, float scale);      /* y += scale * x */
-	void (*act)(struct backend *b, struct mat y, struct mat gate, const struct mat *up, enum act a); /* y = a(gate) [* up] */
+	void (*act)(struct backend *b, struct mat y, struct mat gate, const struct mat *up, enum act a); /* y = a(gate) [* up]; SWIGLU_OAI needs up */
 	void (*softcap)(struct backend *b, struct mat x, float cap);                  /* x = cap * tanh(x / cap) */
 	void (*gather)(struct backend *b, struct mat y, struct mat x, const int32_t *row); /* y[i] = x[row[i]]; NULL: copy */
 	/* attention: x holds n_head heads of head_dim side by side in a row */
 	void (*rope)(struct backend *b, struct mat x, int head_dim, const struct seqs *s, const struct rope *r);
 	void (*kv_put)(struct backend *b, const struct kv *kv, struct mat k, struct mat v, const struct attn *a, const struct seqs *s);
 	void (*attend)(struct backend *b, struct mat y, struct mat q, const struct kv *kv, const struct attn *a, const struct seqs *s);
-	/* Optional fused forms: NULL means the caller composes them from the above with the same result. */
-	void (*norm_linear)(struct backend *b, const struct lin *l, int n, struct mat x, struct mat h /* scratch, cols of x */,
-	                    const struct mat *w, enum norm_kind k, float eps);
-	void (*glu)(struct backend *b, struct mat y, const struct lin *gate_up /* [2] */, struct mat x, enum act a);
 };
 struct backend {             /* first member of ref/cpu/cuda/metal structs */
 	const struct backend_ops *op;

@@ -14,8 +14,6 @@ void ffn_dense(const struct fwd *f, int il)
 		gate_up[1].y = g;
 		op->linear(f->be, &gate_up[1], 1, f->h);
 		op->act(f->be, g, g, NULL, act);
-	} else if (op->glu) {
-		op->glu(f->be, g, gate_up, f->h, act);
 	} else {
 		op->linear(f->be, gate_up, 2, f->h);
 		op->act(f->be, g, g, &u, act);

@@ -16,8 +16,9 @@ static inline float of_bits(uint32_t u)
 	return f;
 }
 
-/* The shifted bits read as f32 are the value times 2^-112, subnormals included, so one exact product serves both
- * kinds.  A NaN is quieted, as every processor's own conversion does.  Masks and not branches, so that loops vectorise. */
+/* The shifted bits read as f32 are the value times 2^-112, subnormals included, so one exact product serves
+ * both kinds.  A NaN is quieted, as every processor's own conversion does.  Masks and not branches, so that
+ * loops vectorise. */
 static inline float half_to_float(uint16_t h)
 {
 	int32_t a = (h & 0x7fff) << 13, special = -(a >= 0x0f800000), nan = -(a > 0x0f800000);
@@ -82,21 +83,21 @@ DECODE_PLAIN(quant_dec_i16, int16_t, TO_FLOAT)
 DECODE_PLAIN(quant_dec_i32, int32_t, TO_FLOAT)
 DECODE_PLAIN(quant_dec_i64, int64_t, TO_FLOAT)
 
-void quant_enc_f32(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+void quant_enc_f32(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)
 {
-	(void)importance;
+	(void)imp;
 	if (n > 0) memcpy(dst, src, (size_t)n * sizeof *src);
 }
 
-#define ENCODE_PLAIN(name, T, narrow)                                                                           \
-	void name(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)       \
-	{                                                                                                           \
-		char *p = dst;                                                                                          \
-		(void)importance;                                                                                       \
-		for (int64_t i = 0; i < n; i++) {                                                                       \
-			T v = narrow(src[i]);                                                                               \
-			memcpy(p + (size_t)i * sizeof v, &v, sizeof v);                                                     \
-		}                                                                                                       \
+#define ENCODE_PLAIN(name, T, narrow)                                                                   \
+	void name(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)      \
+	{                                                                                                   \
+		char *p = dst;                                                                                  \
+		(void)imp;                                                                                      \
+		for (int64_t i = 0; i < n; i++) {                                                               \
+			T v = narrow(src[i]);                                                                       \
+			memcpy(p + (size_t)i * sizeof v, &v, sizeof v);                                             \
+		}                                                                                               \
 	}
 ENCODE_PLAIN(quant_enc_f16, uint16_t, float_to_half)
 ENCODE_PLAIN(quant_enc_bf16, uint16_t, float_to_bf16)

@@ -1,7 +1,7 @@
 /* iq.c - the IQ formats: elements are rows of a codebook (grid) with signs, or 16 uneven levels (IQ4).
- * GOTCHAS: the order of the f32 roundings is d * (0.5 + s), then * 0.25 (IQ2) or * 0.5 (IQ3_XXS), then * element;
- * seven sign bits stand for eight signs, whose number of minuses is even; IQ1_M keeps the four nibbles of its f16
- * scale on top of its four words of sub-scales. */
+ * GOTCHAS: the order of the f32 roundings is d * (0.5 + s), then * 0.25 (IQ2) or * 0.5 (IQ3_XXS), then the
+ * element; seven sign bits stand for eight signs, whose number of minuses is even; IQ1_M keeps the four
+ * nibbles of its f16 scale on top of its four words of sub-scales. */
 #include <string.h>
 #include "quant/codec.h"
 #include "quant/iq_tables.h"
@@ -28,10 +28,10 @@ static inline unsigned eight_signs(uint32_t seven)
 	return seven | (unsigned)__builtin_parity(seven) << 7;
 }
 
-/* dst[j] = scale * byte j of row, negated where bit j of signs is set; the product is rounded before the sign. */
-static inline void put(float *restrict dst, float scale, uint64_t row, unsigned signs, int n)
+/* Eight elements: scale * byte j of row, negated where bit j of signs is set. */
+static inline void put(float *restrict dst, float scale, uint64_t row, unsigned signs)
 {
-	for (int j = 0; j < n; j++) {
+	for (int j = 0; j < 8; j++) {
 		float v = scale * (float)(int)(row >> (8 * j) & 255);
 		uint32_t u;
 		memcpy(&u, &v, sizeof u);
@@ -49,7 +49,7 @@ void quant_dec_iq2_xxs(float *restrict dst, const void *restrict src, int64_t n)
 			uint32_t index = b->q[2 * s], signs = b->q[2 * s + 1];
 			float db = d * (0.5f + (float)(signs >> 28)) * 0.25f;
 			for (int k = 0; k < 4; k++, dst += 8)
-				put(dst, db, iq2_levels(iq2_xxs_grid[index >> (8 * k) & 255]), eight_signs(signs >> (7 * k)), 8);
+				put(dst, db, iq2_levels(iq2_xxs_grid[index >> (8 * k) & 255]), eight_signs(signs >> (7 * k)));
 		}
 	}
 }
@@ -67,7 +67,7 @@ void quant_dec_iq2_xs(float *restrict dst, const void *restrict src, int64_t n)
 		float d = quant_f16_to_f32(b->d);
 		for (int g = 0; g < 32; g++, dst += 8) {
 			unsigned q = b->q[g];
-			put(dst, iq2_scale(d, b->sc, g / 2), iq2_levels(iq2_xs_grid[q & 511]), eight_signs(q >> 9), 8);
+			put(dst, iq2_scale(d, b->sc, g / 2), iq2_levels(iq2_xs_grid[q & 511]), eight_signs(q >> 9));
 		}
 	}
 }
@@ -79,7 +79,7 @@ void quant_dec_iq2_s(float *restrict dst, const void *restrict src, int64_t n)
 		float d = quant_f16_to_f32(b->d);
 		for (int g = 0; g < 32; g++, dst += 8) {
 			int index = b->q[g] | (b->h[g / 4] >> (g % 4 * 2) & 3) << 8;
-			put(dst, iq2_scale(d, b->sc, g / 2), iq2_levels(iq2_s_grid[index]), b->signs[g], 8);
+			put(dst, iq2_scale(d, b->sc, g / 2), iq2_levels(iq2_s_grid[index]), b->signs[g]);
 		}
 	}
 }
@@ -95,7 +95,7 @@ void quant_dec_iq3_xxs(float *restrict dst, const void *restrict src, int64_t n)
 			float db = d * (0.5f + (float)(signs >> 28)) * 0.5f;
 			for (int k = 0; k < 4; k++, dst += 8, q += 2) {
 				uint64_t row = iq3_xxs_grid[q[0]] | (uint64_t)iq3_xxs_grid[q[1]] << 32;
-				put(dst, db, row, eight_signs(signs >> (7 * k)), 8);
+				put(dst, db, row, eight_signs(signs >> (7 * k)));
 			}
 		}
 	}
@@ -111,7 +111,7 @@ void quant_dec_iq3_s(float *restrict dst, const void *restrict src, int64_t n)
 			float db = d * (float)(1 + 2 * (b->sc[s / 2] >> (s % 2 * 4) & 15));
 			uint64_t row = iq3_s_grid[b->q[2 * g] | (high & 1) << 8];
 			row |= (uint64_t)iq3_s_grid[b->q[2 * g + 1] | (high & 2) << 7] << 32;
-			put(dst, db, row, b->signs[g], 8);
+			put(dst, db, row, b->signs[g]);
 		}
 	}
 }
@@ -152,7 +152,9 @@ void quant_dec_iq1_m(float *restrict dst, const void *restrict src, int64_t n)
 	}
 }
 
-static const float iq4_levels[16] = { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 };
+static const float iq4_levels[16] = {
+	-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+};
 
 /* 32 elements of 16 bytes: low nibbles, then high nibbles. */
 static inline void put_iq4(float *restrict dst, float scale, const uint8_t q[16])

@@ -1,7 +1,7 @@
-/* kquants.c - blocks of 256 elements whose sub-blocks have small integer scales (and minima) times one f16: Q2_K to
- * Q6_K, and Q8_K.
- * GOTCHAS: sub-scale times d is rounded to f32 before it meets the element, and so is the minimum; elements of a
- * bit plane are 32 apart (64 for the nibbles of Q6_K); the high bit of Q3_K is stored inverted. */
+/* kquants.c - blocks of 256 elements whose sub-blocks have small integer scales (and minima) times one f16:
+ * Q2_K to Q6_K, and Q8_K.
+ * GOTCHAS: sub-scale times d is rounded to f32 before it meets the element, and so is the minimum; elements
+ * of a bit plane are 32 apart (64 for the nibbles of Q6_K); the high bit of Q3_K is stored inverted. */
 #include <string.h>
 #include "quant/codec.h"
 
@@ -41,8 +41,8 @@ void quant_dec_q3_k(float *restrict dst, const void *restrict src, int64_t n)
 	}
 }
 
-/* Scale and minimum of sub-block s, six bits each: the first four in the low bits of bytes s and s+4, the last four
- * as nibbles of byte s+4 with their high bits on top of bytes s-4 and s. */
+/* Scale and minimum of sub-block s, six bits each: the first four in the low bits of bytes s and s+4, the
+ * last four as nibbles of byte s+4 with their high bits on top of bytes s-4 and s. */
 static inline void scale_min(const uint8_t sc[12], int s, int *scale, int *min)
 {
 	if (s < 4) {

@@ -76,7 +76,7 @@ void quant_dec_q8_1(float *restrict dst, const void *restrict src, int64_t n)
 	}
 }
 
-/* ---- encoders -------------------------------------------------------------------------------------------- */
+/* ---- encoders ----------------------------------------------------------------------------------------- */
 
 /* v cut to an integer of lo..hi; a NaN (from a NaN weight, or 0 * inf when 1/d overflows) becomes lo. */
 static inline int cut(float v, int lo, int hi)
@@ -130,10 +130,10 @@ static void pack_fifth(uint8_t h[4], const int v[32])
 	memcpy(h, &hi, sizeof hi);
 }
 
-void quant_enc_q4_0(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+void quant_enc_q4_0(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)
 {
 	struct block_q4_0 *b = dst;
-	(void)importance;
+	(void)imp;
 	for (int64_t i = 0; i < n / 32; i++, b++, src += 32) {
 		float d = extreme(src) / -8, id = reciprocal(d);
 		int v[32];
@@ -143,10 +143,10 @@ void quant_enc_q4_0(void *restrict dst, const float *restrict src, const float *
 	}
 }
 
-void quant_enc_q4_1(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+void quant_enc_q4_1(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)
 {
 	struct block_q4_1 *b = dst;
-	(void)importance;
+	(void)imp;
 	for (int64_t i = 0; i < n / 32; i++, b++, src += 32) {
 		float lo, hi;
 		range(src, &lo, &hi);
@@ -159,10 +159,10 @@ void quant_enc_q4_1(void *restrict dst, const float *restrict src, const float *
 	}
 }
 
-void quant_enc_q5_0(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+void quant_enc_q5_0(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)
 {
 	struct block_q5_0 *b = dst;
-	(void)importance;
+	(void)imp;
 	for (int64_t i = 0; i < n / 32; i++, b++, src += 32) {
 		float d = extreme(src) / -16, id = reciprocal(d);
 		int v[32];
@@ -173,10 +173,10 @@ void quant_enc_q5_0(void *restrict dst, const float *restrict src, const float *
 	}
 }
 
-void quant_enc_q5_1(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+void quant_enc_q5_1(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)
 {
 	struct block_q5_1 *b = dst;
-	(void)importance;
+	(void)imp;
 	for (int64_t i = 0; i < n / 32; i++, b++, src += 32) {
 		float lo, hi;
 		range(src, &lo, &hi);
@@ -190,10 +190,10 @@ void quant_enc_q5_1(void *restrict dst, const float *restrict src, const float *
 	}
 }
 
-void quant_enc_q8_0(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+void quant_enc_q8_0(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)
 {
 	struct block_q8_0 *b = dst;
-	(void)importance;
+	(void)imp;
 	for (int64_t i = 0; i < n / 32; i++, b++, src += 32) {
 		float d = fabsf(extreme(src)) / 127, id = reciprocal(d);
 		for (int j = 0; j < 32; j++) b->q[j] = (int8_t)nearest(src[j] * id, -127, 127);

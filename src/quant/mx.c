@@ -1,5 +1,5 @@
-/* mx.c - four-bit floats (e2m1) under an eight-bit scale: MXFP4 (OCP microscaling, a power of two per 32 elements)
- * and NVFP4 (e4m3 per 16 elements).
+/* mx.c - four-bit floats (e2m1) under an eight-bit scale: MXFP4 (OCP microscaling, a power of two per 32
+ * elements) and NVFP4 (e4m3 per 16 elements).
  * GOTCHA: GGUF counts elements doubled (0 1 2 3 4 6 8 12) and scales halved, so both stay exact. */
 #include <math.h>
 #include <string.h>

@@ -20,13 +20,14 @@ void quant_dec_nf4(float *restrict dst, const void *restrict src, int64_t n)
 		}
 }
 
-/* The nearest code: the number of midpoints below x / absmax, so that a tie goes down.  The reference multiplies by
- * the rounded reciprocal, and keeps it finite for blocks of zeros and subnormals; a NaN ends as code 15. */
-void quant_enc_nf4(void *restrict dst, const float *restrict src, const float *restrict importance, int64_t n)
+/* The nearest code: the number of midpoints below x / absmax, so that a tie goes down.  The reference
+ * multiplies by the rounded reciprocal, and keeps it finite for blocks of zeros and subnormals; a NaN ends as
+ * code 15. */
+void quant_enc_nf4(void *restrict dst, const float *restrict src, const float *restrict imp, int64_t n)
 {
 	struct block_nf4 *b = dst;
 	float mid[15];
-	(void)importance;
+	(void)imp;
 	for (int k = 0; k < 15; k++) mid[k] = (quant_nf4_code[k] + quant_nf4_code[k + 1]) / 2;
 	for (int64_t i = 0; i < n / 64; i++, b++, src += 64) {
 		float top = 0;

@@ -27,7 +27,8 @@ struct dtype_info {
 	int block_bytes;           /* bytes of one block, e.g. 144; equals sizeof the block struct */
 	enum dot_class dot;
 	void (*decode)(float *dst, const void *src, int64_t n);   /* n % block_elems == 0; src unaligned */
-	void (*encode)(void *dst, const float *src, const float *importance, int64_t n); /* NULL: read only */
+	/* NULL: read only.  dst unaligned; importance per element or NULL; no type here uses it yet. */
+	void (*encode)(void *dst, const float *src, const float *importance, int64_t n);
 };
 
 const struct dtype_info *quant_info(enum dtype t);        /* NULL when we do not know the type */
@@ -59,7 +60,7 @@ struct block_q4_k { uint16_t d, dmin; uint8_t sc[12], q[128]; };
 struct block_q5_k { uint16_t d, dmin; uint8_t sc[12], h[32], q[128]; };
 struct block_q6_k { uint8_t ql[128], qh[64]; int8_t sc[16]; uint16_t d; };
 struct block_q8_k { float d; int8_t q[256]; int16_t sums[16]; };    /* w = d*q; sums of 16 q */
-struct block_iq2_xxs { uint16_t d; uint32_t q[16]; };              /* per 32: 4 grid rows; 4 x 7 signs, scale */
+struct block_iq2_xxs { uint16_t d; uint32_t q[16]; };              /* per 32: 4 rows; 4 x 7 signs, scale */
 struct block_iq2_xs { uint16_t d, q[32]; uint8_t sc[8]; };         /* grid row 9 bits, signs 7 */
 struct block_iq2_s { uint16_t d; uint8_t q[32], signs[32], h[8], sc[8]; };
 struct block_iq3_xxs { uint16_t d; uint8_t q[64]; uint32_t s[8]; };
@@ -68,13 +69,13 @@ struct block_iq1_s { uint16_t d; uint8_t q[32]; uint16_t h[8]; };
 struct block_iq1_m { uint8_t q[32], h[16]; uint16_t sc[4]; };
 struct block_iq4_nl { uint16_t d; uint8_t q[16]; };
 struct block_iq4_xs { uint16_t d, sc_h; uint8_t sc_l[4], q[128]; };
-struct block_tq1_0 { uint8_t q[48], h[4]; uint16_t d; };           /* five ternary digits per byte of q, four of h */
+struct block_tq1_0 { uint8_t q[48], h[4]; uint16_t d; };           /* ternary digits: 5 a byte in q, 4 in h */
 struct block_tq2_0 { uint8_t q[64]; uint16_t d; };                 /* w = d*(q-1), bit planes 32 apart */
 struct block_mxfp4 { uint8_t e, q[16]; };                          /* e8m0 scale, e2m1 elements */
 struct block_nvfp4 { uint8_t d[4], q[32]; };                       /* e4m3 scale per 16 elements */
 struct block_q1_0 { uint16_t d; uint8_t q[16]; };                  /* w = bit ? d : -d; 128 elements */
-struct block_q2_0 { uint16_t d; uint8_t q[16]; };                  /* w = d*(q-1); 64 elements, neighbours in a byte */
-struct block_nf4 { float absmax; uint8_t q[32]; };                 /* 64 elements; w = nf4_code[q]*absmax; element
-                                                                      2j in the high nibble of byte j (bitsandbytes) */
+struct block_q2_0 { uint16_t d; uint8_t q[16]; };                  /* w = d*(q-1); 64 elements, 4 to a byte */
+struct block_nf4 { float absmax; uint8_t q[32]; };                 /* 64 elements; w = code[q]*absmax;
+                                                                      element 2j in the high nibble */
 #pragma pack(pop)
 extern const float quant_nf4_code[16];

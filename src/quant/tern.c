@@ -1,8 +1,8 @@
 /* tern.c - very low bits with one scale and no codebook: ternary TQ1_0 and TQ2_0, Q1_0, Q2_0. */
 #include "quant/codec.h"
 
-/* Digit k of the five ternary digits of a byte that holds ceil(value * 256 / 243): multiplying by 3^k modulo 256
- * drops the digits above, multiplying by 3 brings the next one above bit 8. */
+/* Digit k of the five ternary digits of a byte that holds ceil(value * 256 / 243): multiplying by 3^k modulo
+ * 256 drops the digits above, multiplying by 3 brings the next one above bit 8. */
 static inline float *put_digits(float *restrict dst, float d, const uint8_t *q, int n_bytes, int n_digits)
 {
 	for (int k = 0, power = 1; k < n_digits; k++, power *= 3)

@@ -336,3 +336,35 @@ LM_TEST(ops_attention)
 		free(q), free(k), free(v), free(want), free(got), free(first);
 	}
 }
+
+LM_TEST(ops_memory)
+{
+	struct lm_err e;
+	open_all();
+	for (int d = -1; d < n_devs; d++) {
+		struct backend *b = d < 0 ? ref : devs[d].b;
+		struct mat m;
+		float in[21], out[21];
+		assert_ok(b->op->alloc(b, &m, 3, 7, DT_F32, &e), e);
+		b->op->read(b, out, &m);
+		for (int i = 0; i < 21; i++) assert_true(out[i] == 0 && !signbit(out[i]));
+		for (int i = 0; i < 21; i++) in[i] = rnd();
+		b->op->write(b, &m, in);
+		b->op->read(b, out, &m);
+		assert_memory_equal(in, out, sizeof in);
+		b->op->free(b, &m);
+		assert_null(m.base);
+		assert_int_equal(b->op->alloc(b, &m, 1, 33, DT_Q8_0, &e), LM_EINVAL);    /* no whole block */
+	}
+}
+
+LM_TEST(ops_open_close)
+{
+	struct lm_err e;
+	struct backend *b;
+	assert_ok(backend_cpu(&b, 2, "c", &e), e);
+	assert_ptr_not_equal(b->op->close, NULL);
+	b->op->close(b);
+	assert_int_equal(backend_cpu(&b, 1, "sse9", &e), LM_EINVAL);
+	assert_non_null(strstr(e.msg, "sse9"));
+}

@@ -35,7 +35,8 @@ static uint8_t *copy_odd(const void *p, size_t n)
 	return q;
 }
 
-static void decode_stored(const struct dtype_info *d, const struct head *h, const uint8_t *blocks, const uint8_t *want)
+static void decode_stored(const struct dtype_info *d, const struct head *h, const uint8_t *blocks,
+                          const uint8_t *want)
 {
 	size_t n = (size_t)h->n * h->elems;
 	uint8_t *src = copy_odd(blocks, (size_t)h->n * h->bytes);
@@ -67,7 +68,8 @@ static void decode_random(const struct dtype_info *d, const struct head *h)
 	free(src);
 }
 
-static void encode_stored(const struct dtype_info *d, const struct head *h, const uint8_t *x, const uint8_t *want)
+static void encode_stored(const struct dtype_info *d, const struct head *h, const uint8_t *x,
+                          const uint8_t *want)
 {
 	size_t n = (size_t)h->n * h->elems;
 	uint8_t *got = copy_odd(NULL, (size_t)h->n * h->bytes);
@@ -77,8 +79,8 @@ static void encode_stored(const struct dtype_info *d, const struct head *h, cons
 	d->encode(got + 1, src, NULL, (int64_t)n);
 	for (size_t i = 0; i < (size_t)h->n * h->bytes; i++)
 		if (got[i + 1] != want[i])
-			fail_msg("%s block %zu byte %zu: %02x, expected %02x", d->name, i / h->bytes, i % h->bytes, got[i + 1],
-			         want[i]);
+			fail_msg("%s block %zu byte %zu: %02x, expected %02x", d->name, i / h->bytes, i % h->bytes,
+			         got[i + 1], want[i]);
 	free(src);
 	free(got);
 }
@@ -142,7 +144,8 @@ LM_TEST(quant_every_type_decodes_as_its_reference)
 	bool seen[DT_COUNT] = { false };
 	run('D', seen);
 	for (int t = 0; t < DT_COUNT; t++)
-		if (seen[t] != !!quant_info((enum dtype)t)) fail_msg("type %d has a row or a golden record, not both", t);
+		if (seen[t] != !!quant_info((enum dtype)t))
+			fail_msg("type %d has a row or a golden record, not both", t);
 }
 
 LM_TEST(quant_every_encoder_encodes_as_its_reference)

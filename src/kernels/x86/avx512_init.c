@@ -1,8 +1,10 @@
-/* avx512_init.c - the AVX-512 slots. */
-#include "kernels/kern.h"
+/* avx512_init.c - the AVX-512 slots.  A machine without VNNI keeps the AVX2 integer kernels. */
+#include "kernels/x86/avx512.h"
 
 void kern_init_avx512(struct kern *k, unsigned flags)
 {
-	(void)k;
-	(void)flags;
+	kern_avx512_quant(k);
+	if (!(flags & CPU_AVX512VNNI)) return;
+	kern_avx512vnni_gemv32(k);
+	kern_avx512vnni_gemv256(k);
 }

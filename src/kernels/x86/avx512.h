@@ -1,0 +1,123 @@
+/* avx512.h - what the AVX-512 kernels share: the leaf walk with rows as lanes, transpose-adds, f16 headers.
+ * Only static inline code: every file that includes it is compiled with the AVX-512 flags. */
+#pragma once
+#include <immintrin.h>
+#include "kernels/kern.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- leaves: 16 outputs as lanes, units ascending ------------------------------------------------------- */
+struct walk { int64_t n, end; int leaf; unsigned has; };   /* end: the unit after the current leaf's last */
+
+INLINE void walk_skip(struct walk *w)                      /* to the next leaf that has units */
+{
+	while (w->leaf < LEAVES && leaf_at(w->leaf, w->n) == leaf_at(w->leaf + 1, w->n)) w->leaf++;
+	w->end = leaf_at(w->leaf + 1, w->n);
+}
+INLINE struct walk walk_start(int64_t n)
+{
+	struct walk w = { n, 0, 0, 0 };
+	walk_skip(&w);
+	return w;
+}
+/* Stores the finished leaf; the caller restarts its sum at +0. */
+INLINE void walk_close(struct walk *w, __m512 part[LEAVES], __m512 acc)
+{
+	part[w->leaf] = acc;
+	w->has |= 1u << w->leaf++;
+	walk_skip(w);
+}
+/* leaf_join of exact.h on 16 lanes */
+INLINE __m512 walk_join(const __m512 part[LEAVES], unsigned has)
+{
+	__m512 v[LEAVES];
+	for (int i = 0; i < LEAVES; i++) v[i] = part[i];
+	for (int step = 1; step < LEAVES; step *= 2)
+		for (int i = 0; i < LEAVES; i += 2 * step) {
+			if ((has >> i & 1) && (has >> (i + step) & 1)) v[i] = _mm512_add_ps(v[i], v[i + step]);
+			else if (has >> (i + step) & 1) v[i] = v[i + step], has |= 1u << i;
+		}
+	return v[0];
+}
+
+INLINE __mmask16 lanes(int n) { return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1); }
+
+/* ---- sums of dwords inside 128-bit lanes ------------------------------------------------------------------ */
+/* Per lane: the sums of the four dwords of a, b, c and d, in that order. */
+INLINE __m512i sum4(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+	__m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+	__m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+	return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+/* The same in 6 instead of 9 instructions, where each dword and the sum of any adjacent two fit 16 bits. */
+INLINE __m512i sum4_i16(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+	const __m512i one = _mm512_set1_epi16(1);
+	__m512i ab = _mm512_madd_epi16(_mm512_packs_epi32(a, b), one);
+	__m512i cd = _mm512_madd_epi16(_mm512_packs_epi32(c, d), one);
+	return _mm512_madd_epi16(_mm512_packs_epi32(ab, cd), one);
+}
+/* u[g] holds four rows per lane, lane j belongs to block j: out[j] = block j of 16 rows. */
+INLINE void lanes_4x4(__m512i out[4], const __m512i u[4])
+{
+	__m512i a = _mm512_shuffle_i32x4(u[0], u[1], 0x88), b = _mm512_shuffle_i32x4(u[2], u[3], 0x88);
+	__m512i c = _mm512_shuffle_i32x4(u[0], u[1], 0xdd), d = _mm512_shuffle_i32x4(u[2], u[3], 0xdd);
+	out[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+	out[2] = _mm512_shuffle_i32x4(a, b, 0xdd);
+	out[1] = _mm512_shuffle_i32x4(c, d, 0x88);
+	out[3] = _mm512_shuffle_i32x4(c, d, 0xdd);
+}
+/* Lanes 0 and 1 of u[g] are halves of block 0, lanes 2 and 3 of block 1. */
+INLINE void lanes_2x2(__m512i out[2], const __m512i u[4])
+{
+	__m512i a = _mm512_add_epi32(_mm512_shuffle_i32x4(u[0], u[1], 0x88), _mm512_shuffle_i32x4(u[0], u[1], 0xdd));
+	__m512i b = _mm512_add_epi32(_mm512_shuffle_i32x4(u[2], u[3], 0x88), _mm512_shuffle_i32x4(u[2], u[3], 0xdd));
+	out[0] = _mm512_shuffle_i32x4(a, b, 0x88);
+	out[1] = _mm512_shuffle_i32x4(a, b, 0xdd);
+}
+/* All four lanes of u[g] are parts of one block. */
+INLINE __m512i lanes_1(const __m512i u[4])
+{
+	__m512i b[2];
+	lanes_2x2(b, u);
+	return _mm512_add_epi32(b[0], b[1]);
+}
+
+/* ---- rows of a GEMV ---------------------------------------------------------------------------------------- */
+/* Sixteen row pointers; rows that do not exist repeat the last, their results are not stored. */
+struct rows16 { const uint8_t *p[16]; int n; };
+INLINE struct rows16 rows16(const void *w, int64_t stride, int first, int rows)
+{
+	struct rows16 r = { .n = rows - first < 16 ? rows - first : 16 };
+	for (int i = 0; i < 16; i++) r.p[i] = (const uint8_t *)w + (int64_t)(first + (i < r.n ? i : r.n - 1)) * stride;
+	return r;
+}
+/* The f16 at offset `at` of each row, as f32. */
+INLINE __m512 rows16_f16(const struct rows16 *r, int64_t at)
+{
+	__m128i a = _mm_setzero_si128(), b = a;
+#define AT(v, i) v = _mm_insert_epi16(v, *(const int16_t *)(const void *)(r->p[i] + at), i & 7)
+	AT(a, 0); AT(a, 1); AT(a, 2); AT(a, 3); AT(a, 4); AT(a, 5); AT(a, 6); AT(a, 7);
+	AT(b, 8); AT(b, 9); AT(b, 10); AT(b, 11); AT(b, 12); AT(b, 13); AT(b, 14); AT(b, 15);
+#undef AT
+	return _mm512_cvtph_ps(_mm256_set_m128i(b, a));
+}
+/* Low or high words of 16 dwords, f16, as f32. */
+INLINE __m512 f16_low(__m512i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
+INLINE __m512 f16_high(__m512i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16))); }
+
+/* Rows lie one after the other: while 16 of them are read in step, the next 16 are fetched line by line.  Measured on
+ * DRAM-sized matrices: without it a row-interleaved walk reaches about half of the bandwidth. */
+INLINE void fetch(const uint8_t *p, int bytes)
+{
+	for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+}
+INLINE __m512i load512(const void *p) { return _mm512_loadu_si512(p); }
+INLINE __m128i load128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+INLINE __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+
+/* one function per file that fills slots */
+void kern_avx512_quant(struct kern *k);
+void kern_avx512vnni_gemv32(struct kern *k);
+void kern_avx512vnni_gemv256(struct kern *k);
