@@ -277,7 +277,7 @@ static int bind_all(struct binder *b)
 	return check_all_bound(b);
 }
 
-int bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err)
+int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err)
 {
 	struct binder b = { m, f, alias, n_alias, NULL, 0, err };
 	int rc;

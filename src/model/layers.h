@@ -62,7 +62,7 @@ int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct
 int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min, int max,
                struct lm_err *err);
 struct alias { const char *from, *to; };       /* tensor `from` fills slot `to` */
-int bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err);
+int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err);
 /* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
 const double *rope_freqs(struct model *m, int dims, double base, bool scaled);
 float rope_mscale(const struct hparams *hp);

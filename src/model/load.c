@@ -182,7 +182,7 @@ static int load(struct model *m, const struct file *f, struct lm_err *err)
 	if (!m->layer) return lm_fail(err, LM_ENOMEM, "out of memory for %d layers", m->hp.n_layer);
 	for (int il = 0; il < m->hp.n_layer; il++)
 		if ((rc = load_layer(m, f, row, il, err))) return rc;
-	if ((rc = bind(m, f, row->alias, n_alias, err))) return rc;
+	if ((rc = model_bind(m, f, row->alias, n_alias, err))) return rc;
 	if (row->finish && (rc = row->finish(m, f, err))) return rc;
 	if ((rc = check_norms(m, err))) return rc;
 	if ((rc = load_ropes(m, row, err))) return rc;
