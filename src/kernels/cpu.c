@@ -204,8 +204,10 @@ static void norm_job(void *ctx, int tid, int nt)
 		for (int i = 0; i + g <= j->x.cols; i += g) {
 			float *y = f32_row(j->y, (int)r) + i;
 			const float *x = f32_row(j->x, (int)r) + i;
-			if (j->kind == NORM_RMS) j->c->k.norm_rms(y, x, w, g, j->f);
-			else norm_ln(y, x, w, bias, g, j->f, j->kind == NORM_L2);
+			const float *wi = w ? w + i % j->w.cols : NULL, *bi = bias ? bias + i % j->bias->cols : NULL;
+			if (j->kind == NORM_RMS) j->c->k.norm_rms(y, x, wi, g, j->f);
+			else norm_ln(y, x, wi, bi, g, j->f, j->kind == NORM_L2);
+			for (int c = 0; bi && j->kind == NORM_RMS && c < g; c++) y[c] += bi[c];
 		}
 }
 static void cpu_norm(struct backend *b, struct mat y, struct mat x, const struct mat *w, const struct mat *bias,

@@ -1,0 +1,116 @@
+/* Tiny random models of every architecture row against transformers (tools/make_tiny.py), and against themselves:
+ * how the rows of a prompt are cut into passes must not change a byte. */
+#include "gold.h"
+#include "model/arch.h"
+
+static const char *const cases[] = {
+	"llama", "llama-bias", "llama-linear", "llama-yarn", "llama-llama3", "llama-window", "qwen2", "qwen3", "phi3",
+	"phi3-longrope", "granite", "smollm3", "glm4", "ernie4_5", "arcee", "seed_oss", "olmo2", "olmo2-olmo3", "exaone4",
+	"exaone4-full", "gemma", "gemma2", "gemma2-27b", "gemma3", "gpt2", "starcoder2", "nemotron", "stablelm",
+	"stablelm-12b", "phi2", "gptneox", "gptneox-seq", "falcon", "falcon-40b", "command-r", "command-r-plus", "cohere2",
+};
+enum { N_CASES = sizeof cases / sizeof cases[0], MAX_OUT = 64 * 256 };
+
+static struct backend *device(bool cpu)
+{
+	struct backend *be = NULL;
+	struct lm_err e = { 0 };
+	if (cpu) assert_ok(backend_cpu(&be, 2, NULL, &e), e);
+	else assert_ok(backend_ref(&be, &e), e);
+	return be;
+}
+
+static void open_case(struct rig *r, struct gold *g, const char *name, bool cpu)
+{
+	char path[256];
+	snprintf(path, sizeof path, "tests/model/tiny/%s.gguf", name);
+	rig_open(r, path, device(cpu), DT_F32, 64);
+	snprintf(path, sizeof path, "tests/model/tiny/%s.gold", name);
+	gold_open(g, path);
+	assert_int_equal(g->n_rows, g->n_ids);
+	assert_true(g->n_ids * r->n_vocab <= MAX_OUT);
+}
+
+/* Largest difference over the whole vocabulary and all positions. */
+static void golden(bool cpu, double bound)
+{
+	static float out[MAX_OUT];
+	int bad = 0;
+
+	for (int c = 0; c < N_CASES; c++) {
+		struct rig r;
+		struct gold g;
+		double worst = 0;
+		open_case(&r, &g, cases[c], cpu);
+		rig_run(&r, g.ids, 0, g.n_ids, 0, NULL, out);
+		for (int i = 0; i < g.n_rows; i++) {
+			double d = gold_diff(&g, i, out + i * r.n_vocab, r.n_vocab);
+			worst = d > worst || d != d ? d : worst;
+		}
+		if (!(worst <= bound)) print_error("%s: differs from transformers by up to %g\n", cases[c], worst), bad++;
+		gold_close(&g);
+		rig_close(&r);
+	}
+	assert_int_equal(bad, 0);
+}
+
+LM_TEST(model_tiny_ref) { golden(false, 1e-4); }
+LM_TEST(model_tiny_cpu) { golden(true, 1e-4); }
+
+/* Two sequences in one pass: `a` whole beside the last rows of `b`, whose first rows went before. */
+static void interleaved(struct rig *r, const struct gold *g, float *out)
+{
+	int32_t ids[128], pos[128], seq[128], n = g->n_ids, half = n / 2;
+	uint8_t want[128] = { 0 };
+	struct lm_err e = { 0 };
+
+	rig_run(r, g->ids, 0, half, 1, NULL, out);
+	for (int i = 0; i < n; i++) ids[i] = g->ids[i], pos[i] = i, seq[i] = 0, want[i] = 1;
+	for (int i = half; i < n; i++) {
+		int k = n + i - half;
+		ids[k] = g->ids[i], pos[k] = i, seq[k] = 1, want[k] = 1;
+	}
+	struct batch b = { { 2 * n - half, 2, ids, pos, seq, r->tables }, want };
+	assert_ok(model_forward(r->m, r->s, &b, out, &e), e);
+}
+
+static void consistent(const char *name, bool cpu)
+{
+	static float whole[MAX_OUT], out[2 * MAX_OUT];
+	struct rig r;
+	struct gold g;
+
+	open_case(&r, &g, name, cpu);
+	int n = g.n_ids, v = r.n_vocab, half = n / 2;
+	size_t row = (size_t)v * sizeof(float);
+	rig_run(&r, g.ids, 0, n, 0, NULL, whole);
+	for (int step = 1; step <= 7; step += 3) {
+		for (int i = 0; i < n; i += step) rig_run(&r, g.ids, i, n - i < step ? n - i : step, 0, NULL, out + i * v);
+		if (memcmp(whole, out, (size_t)n * row)) fail_msg("%s: passes of %d rows give other bytes", name, step);
+	}
+	interleaved(&r, &g, out);
+	if (memcmp(whole, out, (size_t)n * row) || memcmp(whole + half * v, out + n * v, (size_t)(n - half) * row))
+		fail_msg("%s: two sequences in one pass give other bytes", name);
+	gold_close(&g);
+	rig_close(&r);
+}
+
+LM_TEST(model_cuts_ref)
+{
+	for (int c = 0; c < N_CASES; c++) consistent(cases[c], false);
+}
+LM_TEST(model_cuts_cpu)
+{
+	for (int c = 0; c < N_CASES; c++) consistent(cases[c], true);
+}
+
+/* Law 5: a row has a golden, or says that it has none. */
+LM_TEST(model_every_row_tested)
+{
+	for (int i = 0; i < n_arch; i++) {
+		bool has = false;
+		for (int c = 0; c < N_CASES; c++) has |= !strcmp(cases[c], arch_table[i].name);
+		if (has == arch_table[i].untested)
+			fail_msg("%s: %s", arch_table[i].name, has ? "has a golden, yet says untested" : "has no golden");
+	}
+}
