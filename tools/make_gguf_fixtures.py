@@ -3,6 +3,7 @@
 
 usage: tools/make_gguf_fixtures.py    (from the repository root; needs gguf and numpy)
 """
+import json
 import pathlib
 import struct
 
@@ -75,9 +76,20 @@ def split(path):
     write(w, path)
 
 
+def golden(path):
+    """What the package's reader finds in the file, for tests/cli/test_inspect.py."""
+    r = gguf.GGUFReader(path)
+    plain = lambda v: [plain(x) for x in v] if isinstance(v, list) else v.item() if hasattr(v, "item") else v
+    out = {"metadata": {k: plain(f.contents()) for k, f in r.fields.items() if not k.startswith("GGUF.")},
+           "tensors": [{"name": t.name, "type": t.tensor_type.name.lower(), "shape": plain(t.shape.tolist()),
+                        "offset": int(t.data_offset), "bytes": int(t.n_bytes)} for t in r.tensors]}
+    path.with_suffix(".json").write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n")
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     types(OUT / "types.gguf")
+    golden(OUT / "types.gguf")
     data = bytearray((OUT / "types.gguf").read_bytes())
     struct.pack_into("<I", data, 4, 2)      # version 2 differs in its number alone
     (OUT / "v2.gguf").write_bytes(data)

@@ -40,6 +40,8 @@ const struct tensor *file_tensor(const struct file *f, const char *name);   /* N
 /* Metadata.  false when the key is absent or has another type; numbers convert when exact, else count as absent
  * (only f64 -> f32 may round, not overflow; a bool is no number). */
 enum file_type { FT_U8, FT_I8, FT_U16, FT_I16, FT_U32, FT_I32, FT_F32, FT_BOOL, FT_STR, FT_ARR, FT_U64, FT_I64, FT_F64 };
+extern const uint8_t file_type_size[FT_F64 + 1];           /* bytes of one; 0 for strings and arrays */
+extern const char *const file_type_name[FT_F64 + 1];       /* "u32", "string", ... */
 int file_n_keys(const struct file *f);
 /* Key i in file order: its name and type (for FT_ARR *elem and *n too; otherwise *elem = *type, *n = 1).  The
  * pointers may be NULL. */

@@ -35,8 +35,6 @@ struct file {
 	struct index keys, tensors;
 };
 
-extern const uint8_t file_type_size[FT_F64 + 1];           /* 0 for strings and arrays */
-extern const char *const file_type_name[FT_F64 + 1];
 /* Indexes n structs of `stride` bytes at base.  A name met twice is LM_EFORMAT, called `what` in the sentence. */
 int index_build(struct file *f, struct index *ix, const void *base, size_t stride, int n, const char *what,
                 struct lm_err *err);
