@@ -112,7 +112,7 @@ static void json_row(const struct bench *b, const struct lm_model_info *m, int p
 	lm_json_string(&o, cpu_model(), strlen(cpu_model()));
 	lm_buf_str(&o, ",\"model_filename\":");
 	lm_json_string(&o, m->path, strlen(m->path));
-	lm_buf_fmt(&o, ",\"backends\":\"%s\",\"model_type\":\"%s %s\",\"\"model_size\":%llu,\"model_n_params\":%llu,\"n_batch\":%d,\"n_threads\":%d,\"type_k\":\"%s\",\"n_prompt\":%d,\"n_gen\":%d,\"test_time\":\"%s\","
+	lm_buf_fmt(&o, ",\"backends\":\"%s\",\"model_type\":\"%s %s\",\"model_size\":%llu,\"model_n_params\":%llu,\"n_batch\":%d,\"n_threads\":%d,\"type_k\":\"%s\",\"n_prompt\":%d,\"n_gen\":%d,\"test_time\":\"%s\","
 	           "\"avg_ns\":%.0f,\"stddev_ns\":%.0f,\"avg_ts\":%.6g,\"stddev_ts\":%.6g,\"samples_ns\":[",
 	           m->device, m->arch, m->quant, (unsigned long long)m->n_bytes, (unsigned long long)m->n_params,
 	           b->n_batch ? b->n_batch : 512, m->n_threads, b->kv ? b->kv : "f16", pp, tg, when, 1e9 * n / r->mean, 1e9 * n / r->mean * r->dev / r->mean,
