@@ -53,7 +53,8 @@ static void read_model(char *out, size_t cap)
 {
 	unsigned r[12];
 	for (unsigned i = 0; i < 3; i++)
-		if (!__get_cpuid(0x80000002u + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3])) return;
+		if (!__get_cpuid(0x80000002u + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]))
+			return;
 	char brand[sizeof r + 1] = "";
 	memcpy(brand, r, sizeof r);
 	const char *s = brand + strspn(brand, " ");
@@ -122,7 +123,8 @@ static int no_level(const char *level, bool known, unsigned have, struct lm_err 
 {
 	struct lm_buf b = { 0 };
 	for (int i = 0; i < n_cpu_levels; i++)
-		if ((have & cpu_levels[i].flags) == cpu_levels[i].flags) lm_buf_fmt(&b, "%s%s", b.n ? ", " : "", cpu_levels[i].name);
+		if ((have & cpu_levels[i].flags) == cpu_levels[i].flags)
+			lm_buf_fmt(&b, "%s%s", b.n ? ", " : "", cpu_levels[i].name);
 	int rc = lm_fail(err, LM_EINVAL, "CPU level '%.64s' %s: this machine has %s", level,
 	                 known ? "is not available" : "is not known", lm_buf_cstr(&b));
 	lm_buf_free(&b);

@@ -35,8 +35,11 @@ json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err)
 	json_error_t e;
 	json_t *v = json_loadb(s, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
 	if (v) return v;
-	if (json_error_code(&e) == json_error_out_of_memory) lm_fail(err, LM_ENOMEM, "out of memory for JSON");
-	else lm_fail(err, LM_EFORMAT, "JSON is not valid at line %d, column %d: %s", e.line, e.column, e.text);
+	if (json_error_code(&e) == json_error_out_of_memory)
+		lm_fail(err, LM_ENOMEM, "out of memory for JSON");
+	else
+		lm_fail(err, LM_EFORMAT, "JSON is not valid at line %d, column %d: %s", e.line, e.column,
+			e.text);
 	return NULL;
 }
 

@@ -43,19 +43,28 @@ static const struct opt *find(const struct opt *table, int n_opt, const char *wo
 	return NULL;
 }
 
-/* ---- values -------------------------------------------------------------------------------------------- */
-static int bad_number(const struct opt *o, const char *kind, const char *where, const char *text, struct lm_err *err)
+/* ---- values ------------------------------------------------------------------------------------------ */
+static int bad_number(const struct opt *o, const char *kind, const char *where, const char *text,
+		      struct lm_err *err)
 {
 	if (o->min == 0 && o->max == 0)
 		return lm_fail(err, LM_EINVAL, "%s takes %s, not '%.80s'", where, kind, text);
-	return lm_fail(err, LM_EINVAL, "%s takes %s from %.10g to %.10g, not '%.80s'", where, kind, o->min, o->max, text);
+	return lm_fail(err, LM_EINVAL, "%s takes %s from %.10g to %.10g, not '%.80s'", where, kind, o->min,
+		       o->max, text);
 }
 
-static bool in_range(const struct opt *o, double v) { return (o->min == 0 && o->max == 0) || (v >= o->min && v <= o->max); }
+static bool in_range(const struct opt *o, double v)
+{
+	return (o->min == 0 && o->max == 0) || (v >= o->min && v <= o->max);
+}
 
-static bool is_number_start(const char *s) { return isdigit((unsigned char)s[0]) || s[0] == '-' || s[0] == '+' || s[0] == '.'; }
+static bool is_number_start(const char *s)
+{
+	return isdigit((unsigned char)s[0]) || s[0] == '-' || s[0] == '+' || s[0] == '.';
+}
 
-static int put_number(const struct opt *o, char *field, const char *where, const char *text, struct lm_err *err)
+static int put_number(const struct opt *o, char *field, const char *where, const char *text,
+		      struct lm_err *err)
 {
 	char *end = NULL;
 	const char *kind = o->type == OPT_FLOAT ? "a number" : "a whole number";
@@ -67,7 +76,8 @@ static int put_number(const struct opt *o, char *field, const char *where, const
 		if (ok) *(int *)field = (int)v;
 	} else if (o->type == OPT_U64) {
 		uint64_t v = strtoull(text, &end, 10);
-		ok = ok && (text[0] == '-' ? o->min == -1 && v == UINT64_MAX : o->max == 0 || (double)v <= o->max);
+		ok = ok &&
+		     (text[0] == '-' ? o->min == -1 && v == UINT64_MAX : o->max == 0 || (double)v <= o->max);
 		if (ok) *(uint64_t *)field = v;
 	} else {
 		float v = strtof(text, &end);
@@ -114,7 +124,8 @@ static int put(void *out, const struct opt *o, const char *where, const char *te
 	case OPT_LIST: rc = put_list((struct opt_list *)field, text, err); break;
 	case OPT_STR:
 		if (o->choices && !in_words(o->choices, text))
-			rc = lm_fail(err, LM_EINVAL, "%s takes one of: %s; not '%.80s'", where, o->choices, text);
+			rc = lm_fail(err, LM_EINVAL, "%s takes one of: %s; not '%.80s'", where, o->choices,
+				     text);
 		else *(const char **)field = text;
 		break;
 	}
@@ -129,7 +140,7 @@ static bool can_be_value(const struct opt *o, const char *word)
 	return word[0] != '-';
 }
 
-/* ---- the environment ------------------------------------------------------------------------------------- */
+/* ---- the environment --------------------------------------------------------------------------------- */
 static int put_env(void *out, const struct opt *o, struct lm_err *err)
 {
 	static const char *const prefix[] = { "LLAMA_ARG_", "LMRUN_" };   /* ours wins */
@@ -146,7 +157,7 @@ static int put_env(void *out, const struct opt *o, struct lm_err *err)
 	return 0;
 }
 
-/* ---- the command line ------------------------------------------------------------------------------------- */
+/* ---- the command line -------------------------------------------------------------------------------- */
 static int unknown(const struct opt *table, int n_opt, const char *word, size_t n, struct lm_err *err)
 {
 	char name[NAME_MAX_LEN], near[NAME_MAX_LEN] = "", w[NAME_MAX_LEN];
@@ -163,7 +174,8 @@ static int unknown(const struct opt *table, int n_opt, const char *word, size_t 
 }
 
 /* The option at argv[*i], and its value; *i moves to the last word used. */
-static int parse_option(void *out, const struct opt *table, int n_opt, int argc, char **argv, int *i, struct lm_err *err)
+static int parse_option(void *out, const struct opt *table, int n_opt, int argc, char **argv, int *i,
+			struct lm_err *err)
 {
 	const char *word = argv[*i], *eq = strncmp(word, "--", 2) == 0 ? strchr(word, '=') : NULL;
 	size_t n = eq ? (size_t)(eq - word) : strlen(word);
@@ -175,7 +187,8 @@ static int parse_option(void *out, const struct opt *table, int n_opt, int argc,
 	if (!value && o->type != OPT_FLAG && *i + 1 < argc && (!o->optional || can_be_value(o, argv[*i + 1])))
 		value = argv[++*i];
 	if (!value && o->type != OPT_FLAG && !o->optional)
-		return lm_fail(err, LM_EINVAL, "%s needs a value: %s %s", where, where, o->arg ? o->arg : "VALUE");
+		return lm_fail(err, LM_EINVAL, "%s needs a value: %s %s", where, where,
+			       o->arg ? o->arg : "VALUE");
 	return put(out, o, where, value, err);
 }
 
@@ -189,7 +202,8 @@ int opt_parse(void *out, const struct opt *table, int n_opt, int argc, char **ar
 	for (int i = 1; i < argc && !rc; i++) {
 		const char *word = argv[i];
 		if (!words_only && strcmp(word, "--") == 0) words_only = true;
-		else if (!words_only && word[0] == '-' && word[1]) rc = parse_option(out, table, n_opt, argc, argv, &i, err);
+		else if (!words_only && word[0] == '-' && word[1])
+			rc = parse_option(out, table, n_opt, argc, argv, &i, err);
 		else if (rest) rc = put_list(rest, word, err);
 		else rc = lm_fail(err, LM_EINVAL, "unexpected word '%.80s'", word);
 	}
@@ -202,7 +216,7 @@ void opt_list_free(struct opt_list *l)
 	*l = (struct opt_list){ 0 };
 }
 
-/* ---- help ------------------------------------------------------------------------------------------------- */
+/* ---- help -------------------------------------------------------------------------------------------- */
 /* "-t, --threads N": the first short and the first long spelling. */
 static void usage(struct lm_buf *b, const struct opt *o)
 {
@@ -232,7 +246,7 @@ void opt_help(struct lm_buf *b, const struct opt *table, int n_opt)
 	}
 }
 
-/* ---- spelling ----------------------------------------------------------------------------------------------- */
+/* ---- spelling ---------------------------------------------------------------------------------------- */
 static int min_int(int a, int b) { return a < b ? a : b; }
 
 /* Edit distance with transpositions of neighbours (Damerau), three rows of the table at a time. */
@@ -246,7 +260,8 @@ static int distance(const char *a, const char *b)
 		now[0] = i;
 		for (int j = 1; j <= nb; j++) {
 			now[j] = min_int(min_int(up[j], now[j - 1]) + 1, up[j - 1] + (a[i - 1] != b[j - 1]));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) now[j] = min_int(now[j], up2[j - 2] + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				now[j] = min_int(now[j], up2[j - 2] + 1);
 		}
 	}
 	return rows[na % 3][nb];
@@ -256,7 +271,7 @@ const char *opt_nearest(const char *word, const char *const *names, int n)
 {
 	const char *best = NULL;
 	int letters = (int)strlen(word + strspn(word, "-"));
-	int least = min_int(4, (letters + 2) / 3 + 1);         /* near: fewer edits than this, and than letters */
+	int least = min_int(4, (letters + 2) / 3 + 1); /* near: fewer edits than this, and than letters */
 	least = min_int(least, letters);
 	for (int i = 0; i < n; i++) {
 		int d = distance(word, names[i]);

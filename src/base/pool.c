@@ -33,7 +33,7 @@ struct lm_pool {
 	_Alignas(LINE) atomic_int_least64_t next;
 };
 
-/* ---- waiting ------------------------------------------------------------------------------------------ */
+/* ---- waiting ----------------------------------------------------------------------------------------- */
 #ifdef __linux__
 /* Sleeps while *w == old; may return early. */
 static void sleep_while(atomic_uint *w, unsigned old)
@@ -82,7 +82,7 @@ static bool spin_while(atomic_uint *w, unsigned old)
 	}
 }
 
-/* ---- the pool ------------------------------------------------------------------------------------------ */
+/* ---- the pool ---------------------------------------------------------------------------------------- */
 /* Sleeping and waking cannot miss each other: the sleeper announces itself and then looks at the word, the
  * waker changes the word and then looks for sleepers, all sequentially consistent. */
 static void await_job(struct lm_pool *p, unsigned seen)
@@ -187,7 +187,7 @@ void lm_split(int64_t n, int64_t grain, int tid, int nt, int64_t *lo, int64_t *h
 	if (*hi > n) *hi = n;
 }
 
-/* ---- how many processors ------------------------------------------------------------------------------- */
+/* ---- how many processors ----------------------------------------------------------------------------- */
 #ifdef __linux__
 static int affinity_count(void)
 {
