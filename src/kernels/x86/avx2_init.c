@@ -1,8 +1,10 @@
 /* avx2_init.c - the AVX2 (and AVX-VNNI) slots. */
-#include "kernels/kern.h"
+#include "kernels/x86/avx2.h"
 
 void kern_init_avx2(struct kern *k, unsigned flags)
 {
-	(void)k;
 	(void)flags;
+	kern_avx2_quant(k);
+	kern_avx2_gemv32(k);
+	kern_avx2_gemv256(k);
 }
