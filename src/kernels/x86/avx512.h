@@ -107,11 +107,13 @@ INLINE __m512 rows16_f16(const struct rows16 *r, int64_t at)
 INLINE __m512 f16_low(__m512i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(v)); }
 INLINE __m512 f16_high(__m512i v) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(v, 16))); }
 
-/* Rows lie one after the other: while 16 of them are read in step, the next 16 are fetched line by line.  Measured on
- * DRAM-sized matrices: without it a row-interleaved walk reaches about half of the bandwidth. */
-INLINE void fetch(const uint8_t *p, int bytes)
+/* Rows lie one after the other: while 16 of them are read in step, the next 16 are fetched line by line into L2; row i
+ * of 16 fetches its share of a step's bytes.  Zen 4, Q4_K from DRAM: 6 GB/s without, 8 with a fetch into L1 (its miss
+ * buffers are the limit), 25 like this. */
+INLINE void fetch(const uint8_t *p, int bytes, int i)
 {
-	for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+	int lines = (bytes + 63) / 64;
+	for (int l = i * lines / 16; l < (i + 1) * lines / 16; l++) _mm_prefetch((const char *)p + 64 * l, _MM_HINT_T1);
 }
 INLINE __m512i load512(const void *p) { return _mm512_loadu_si512(p); }
 INLINE __m128i load128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }

@@ -150,7 +150,6 @@ INLINE __m512 k_16rows(const struct rows16 *r, const struct x256 *x, int64_t n, 
 		struct k4_head head;
 		struct xblock xb;
 		__m512 d;
-		fetch(next + 16 * at, 16 * size);
 		if (type == Q6_K) {
 			xb = x_k6(x->q + 256 * b, 32);
 			d = rows16_f16(r, at + 208);
@@ -165,6 +164,7 @@ INLINE __m512 k_16rows(const struct rows16 *r, const struct x256 *x, int64_t n, 
 #pragma GCC unroll 4
 			for (int i = 0; i < 4; i++) {
 				const uint8_t *p = r->p[4 * g + i] + at;
+				fetch(next + 16 * at, 16 * size, 4 * g + i);
 				v[i] = type == Q6_K ? k6_row(p, &xb) : k4_row(p, &xb, (const char *)&sc[i] + 16 * g, type);
 			}
 			u[g] = sum4(v[0], v[1], v[2], v[3]);

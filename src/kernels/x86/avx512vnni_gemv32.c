@@ -68,12 +68,14 @@ INLINE __m512 q4_16rows(const struct rows16 *r, const struct x32 *x, int64_t n, 
 			start = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(start, eight, xlo), eight, xhi);
 			start = _mm512_sub_epi32(_mm512_setzero_si512(), start);
 		}
-		fetch(next + b * 16 * size, 64 * size);
 #pragma GCC unroll 4
 		for (int g = 0; g < 4; g++) {
 			__m512i v[4];
 #pragma GCC unroll 4
-			for (int i = 0; i < 4; i++) v[i] = q4_dot(r->p[4 * g + i], o, start, xlo, xhi);
+			for (int i = 0; i < 4; i++) {
+				fetch(next + b * 16 * size, 64 * size, 4 * g + i);
+				v[i] = q4_dot(r->p[4 * g + i], o, start, xlo, xhi);
+			}
 			u[g] = sum4_i16(v[0], v[1], v[2], v[3]);
 			if (type == Q4_1) h[g] = q4_1_heads(r, 4 * g, b * size, (__mmask16)(live == 4 ? 0xffff : (1 << (5 * live)) - 1));
 		}
@@ -126,13 +128,13 @@ INLINE __m512 two_16rows(const struct rows16 *r, const struct x32 *x, int64_t n,
 		                                load256(x->q + (b + 1 < n ? 32 * b + 32 : 32 * b)), 1);
 		__m512i start = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char)zero), xq), u[4], dot[2];
 		start = _mm512_sub_epi32(_mm512_setzero_si512(), start);
-		fetch(next + b * 16 * size, 32 * size);
 #pragma GCC unroll 4
 		for (int g = 0; g < 4; g++) {
 			__m512i v[4];
 #pragma GCC unroll 4
 			for (int i = 0; i < 4; i++) {
 				const uint8_t *p = r->p[4 * g + i];
+				fetch(next + b * 16 * size, 32 * size, 4 * g + i);
 				v[i] = _mm512_dpbusd_epi32(start, two_blocks(p + a0, p + a1, type), xq);
 			}
 			u[g] = type == Q8_0 ? sum4(v[0], v[1], v[2], v[3]) : sum4_i16(v[0], v[1], v[2], v[3]);
