@@ -90,7 +90,12 @@ struct rows16 { const uint8_t *p[16]; int n; };
 INLINE struct rows16 rows16(const void *w, int64_t stride, int first, int rows)
 {
 	struct rows16 r = { .n = rows - first < 16 ? rows - first : 16 };
-	for (int i = 0; i < 16; i++) r.p[i] = (const uint8_t *)w + (int64_t)(first + (i < r.n ? i : r.n - 1)) * stride;
+	/* as vectors: 16 compares and branches cost as much as a step over four blocks */
+	const __m512i iota = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), last = _mm512_set1_epi64(r.n - 1);
+	const __m512i base = _mm512_set1_epi64((int64_t)((const uint8_t *)w + first * stride)), step = _mm512_set1_epi64(stride);
+	_mm512_storeu_si512(r.p, _mm512_add_epi64(base, _mm512_mullo_epi64(step, _mm512_min_epi64(iota, last))));
+	const __m512i iota8 = _mm512_add_epi64(iota, _mm512_set1_epi64(8));
+	_mm512_storeu_si512(r.p + 8, _mm512_add_epi64(base, _mm512_mullo_epi64(step, _mm512_min_epi64(iota8, last))));
 	return r;
 }
 /* The f16 at offset `at` of each row, as f32. */
@@ -121,5 +126,7 @@ INLINE __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i
 
 /* one function per file that fills slots */
 void kern_avx512_quant(struct kern *k);
+void kern_avx512_rows(struct kern *k);
+void kern_avx512_attn(struct kern *k);
 void kern_avx512vnni_gemv32(struct kern *k);
 void kern_avx512vnni_gemv256(struct kern *k);
