@@ -1,0 +1,259 @@
+/* engine.c - opening and closing: a path becomes a model on a device, with memory for its sequences and a thread. */
+#include "engine/engine.h"
+#include "engine/device.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { MIN_CTX = 512, DEFAULT_BATCH = 512, MAX_BATCH = 1 << 16, MAX_CTX = 1 << 26 };
+
+/* ---- memory of the machine ------------------------------------------------------------------------------- */
+static uint64_t read_number(const char *path, const char *key)
+{
+	char line[256];
+	unsigned long long v = 0;
+	FILE *f = fopen(path, "r");
+	if (!f) return UINT64_MAX;
+	size_t n = strlen(key);
+	bool found = false;
+	while (!found && fgets(line, sizeof line, f))
+		found = strncmp(line, key, n) == 0 && sscanf(line + n, "%llu", &v) == 1;
+	fclose(f);
+	return found ? v : UINT64_MAX;
+}
+
+/* Bytes this process may hope for: what is available, under the limit of its cgroup. */
+static uint64_t available(void)
+{
+	uint64_t kb = read_number("/proc/meminfo", "MemAvailable:");
+	uint64_t bytes = kb < UINT64_MAX / 1024 ? kb * 1024 : UINT64_MAX;
+	uint64_t limit = read_number("/sys/fs/cgroup/memory.max", "");
+	return bytes < limit ? bytes : limit;
+}
+
+/* ---- context, state ---------------------------------------------------------------------------------------- */
+static int blocks(int n_ctx) { return (n_ctx + KV_BLOCK - 1) / KV_BLOCK; }
+
+static int kv_dtype(const struct lm_engine *e, const struct lm_engine_opt *o, enum dtype *out, struct lm_err *err)
+{
+	const char *name = o->kv_type && *o->kv_type ? o->kv_type : "f16";
+	if (strcmp(name, "auto") == 0)
+		name = model_info(e->model)->f32_weights || (o->device && strcmp(o->device, "ref") == 0) ? "f32" : "f16";
+	if (strcmp(name, "f16") == 0) *out = DT_F16;
+	else if (strcmp(name, "f32") == 0) *out = DT_F32;
+	else if (strcmp(name, "q8_0") == 0) *out = DT_Q8_0;
+	else return lm_fail(err, LM_EINVAL, "cache type '%s': there are f16, f32 and q8_0", name);
+	return 0;
+}
+
+/* The context asked for, if memory can hold it; else the model's, cut to what half of the free memory holds. */
+static int choose_ctx(struct lm_engine *e, const struct lm_engine_opt *o, enum dtype kv, struct lm_err *err)
+{
+	const struct model_info *m = model_info(e->model);
+	uint64_t have = available();
+	int n = o->n_ctx > 0 ? o->n_ctx : m->n_ctx_train > 0 ? m->n_ctx_train : 4096;
+	if (n > MAX_CTX) n = MAX_CTX;
+	uint64_t need = state_bytes(e->model, blocks(n), e->n_batch, kv);
+	if (o->n_ctx > 0) {
+		if (need > have)
+			return lm_fail(err, LM_ENOMEM, "a context of %d needs %.1f GB of memory, %.1f GB are available", n,
+			               (double)need / 1e9, (double)have / 1e9);
+		if (m->n_ctx_train > 0 && n > m->n_ctx_train)
+			lm_log(LM_LOG_WARN, "context %d is longer than the %d the model was trained for", n, m->n_ctx_train);
+	}
+	int full = n;
+	while (o->n_ctx <= 0 && n > MIN_CTX && need > have / 2) {
+		n = n / 2 > MIN_CTX ? n / 2 : MIN_CTX;
+		need = state_bytes(e->model, blocks(n), e->n_batch, kv);
+	}
+	if (n < full)
+		lm_log(LM_LOG_INFO, "context %d instead of the model's %d: %.1f GB of memory are available", n, full,
+		       (double)have / 1e9);
+	e->info.n_ctx = n;
+	return 0;
+}
+
+static int make_state(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
+{
+	enum dtype kv = DT_F16;
+	if (o->n_ctx < 0 || o->n_ctx > MAX_CTX) return lm_fail(err, LM_EINVAL, "context %d is not between 0 and %d", o->n_ctx, MAX_CTX);
+	if (o->n_batch < 0 || o->n_batch > MAX_BATCH)
+		return lm_fail(err, LM_EINVAL, "batch %d is not between 0 and %d", o->n_batch, MAX_BATCH);
+	e->n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
+	int rc = kv_dtype(e, o, &kv, err);
+	if (!rc) rc = choose_ctx(e, o, kv, err);
+	if (rc) return rc;
+	if (e->n_batch > e->info.n_ctx) e->n_batch = e->info.n_ctx;
+	int n = blocks(e->info.n_ctx);
+	e->info.kv_bytes = state_bytes(e->model, 2 * n, e->n_batch, kv) - state_bytes(e->model, n, e->n_batch, kv);
+	rc = state_new(&e->state, e->model, n, e->n_batch, kv, err);
+	if (!rc) rc = kv_new(&e->pool, n, err);
+	return rc ? rc : sched_init(e, err);
+}
+
+/* ---- what lm_info tells -------------------------------------------------------------------------------------- */
+static int name_it(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
+{
+	const char *s;
+	size_t n;
+	char name[256];
+	if (file_str(e->file, "general.name", &s, &n) && n > 0) {
+		if (n >= sizeof name) n = sizeof name - 1 - (size_t)lm_utf8_tail(s, sizeof name - 1);
+		memcpy(name, s, n);
+		name[n] = 0;
+	} else {
+		s = strrchr(o->model, '/');
+		snprintf(name, sizeof name, "%s", s ? s + 1 : o->model);
+	}
+	e->name = lm_strdup(name);
+	e->path = lm_strdup(o->model);
+	e->info.name = e->name;
+	e->info.path = e->path;
+	return e->name && e->path ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for names");
+}
+
+/* The type that holds most of the bytes. */
+static const char *main_type(const struct file *f)
+{
+	uint64_t bytes[DT_COUNT] = { 0 };
+	int best = DT_F32;
+	for (int i = 0; i < file_count(f); i++) bytes[file_at(f, i)->type] += file_at(f, i)->size;
+	for (int i = 0; i < DT_COUNT; i++)
+		if (bytes[i] > bytes[best]) best = i;
+	return quant_info((enum dtype)best)->name;
+}
+
+static void describe(struct lm_engine *e, const struct lm_engine_opt *o)
+{
+	const struct model_info *m = model_info(e->model);
+	struct lm_model_info *i = &e->info;
+	i->arch = m->arch;
+	i->device = e->device = lm_strdup(e->be->name);
+	if (!i->device) i->device = "";
+	i->quant = main_type(e->file);
+	i->n_ctx_train = m->n_ctx_train;
+	i->n_embd = m->n_embd;
+	i->n_layer = m->n_layer;
+	i->n_threads = o->n_threads > 0 ? o->n_threads : lm_cpu_count();
+	i->n_params = m->n_params;
+	i->n_bytes = m->n_bytes;
+	i->token_bytes = m->token_bytes;
+	i->untested = m->untested;
+	if (m->untested) lm_log(LM_LOG_WARN, "architecture %s has no test of its own yet: check its answers", m->arch);
+}
+
+const struct lm_model_info *lm_info(const struct lm_engine *e) { return &e->info; }
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+/* A template that the caller gave must compile; one in the file that does not is told when it is needed. */
+static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
+{
+	const char *t = o->chat_template, *named = t ? chat_builtin(t) : NULL;
+	size_t n = t ? strlen(t) : 0;
+	if (named) t = named, n = strlen(named);
+	else if (t && !strchr(t, '{'))
+		return lm_fail(err, LM_EINVAL, "chat template '%.60s' is neither template text nor the name of a built-in one", t);
+	if (t) {
+		int rc = chat_compile(&e->chat, t, n, err);
+		if (rc) lm_context(err, "chat template: ");
+		e->info.has_chat_template = rc == 0;
+		return rc;
+	}
+	if (!file_str(e->file, "tokenizer.chat_template", &t, &n) || n == 0) {
+		lm_fail(&e->chat_err, LM_EUNSUPPORTED, "%s has no chat template: give one (--chat-template), or use --raw",
+		        e->info.name);
+		return 0;
+	}
+	e->info.has_chat_template = true;
+	if (chat_compile(&e->chat, t, n, &e->chat_err)) lm_context(&e->chat_err, "the model's chat template: ");
+	return 0;
+}
+
+static int list_ends(struct lm_engine *e, struct lm_err *err)
+{
+	int n = 0, vocab = tok_vocab(e->tok);
+	for (int i = 0; i < vocab; i++) n += tok_is_end(e->tok, i);
+	e->end = lm_calloc((size_t)n, sizeof *e->end);
+	if (!e->end) return lm_fail(err, LM_ENOMEM, "out of memory for the end tokens");
+	for (int i = 0; i < vocab; i++)
+		if (tok_is_end(e->tok, i) && i < e->n_vocab) e->end[e->n_end++] = i;
+	return 0;
+}
+
+static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
+{
+	int rc = device_open(&e->be, o->device, o->n_threads, o->cpu_level, err);
+	if (!rc) rc = model_load(&e->model, e->file, e->be, err);
+	if (rc) return rc;
+	e->n_vocab = e->info.n_vocab = model_info(e->model)->n_vocab;
+	if (tok_vocab(e->tok) > e->n_vocab)
+		return lm_fail(err, LM_EFORMAT, "%s: the tokenizer has %d tokens, the output matrix %d rows", o->model,
+		               tok_vocab(e->tok), e->n_vocab);
+	describe(e, o);
+	rc = make_state(e, o, err);
+	if (!rc) rc = list_ends(e, err);
+	if (!rc && pthread_create(&e->thread, NULL, sched_main, e))
+		rc = lm_fail(err, LM_ENOMEM, "the engine's thread cannot be started");
+	e->threaded = rc == 0;
+	return rc;
+}
+
+static int open_all(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
+{
+	double t = lm_now();
+	int rc = file_open(&e->file, o->model, err);
+	if (!rc) rc = tok_load(&e->tok, e->file, err);
+	if (!rc) rc = name_it(e, o, err);
+	if (!rc) rc = make_chat(e, o, err);
+	if (rc) return rc;
+	e->info.add_bos = tok_adds_bos(e->tok);
+	e->info.file_bytes = file_bytes(e->file);
+	e->info.n_vocab = e->n_vocab = tok_vocab(e->tok);
+	e->info.arch = e->info.device = e->info.quant = "";
+	if (!e->vocab_only) rc = open_weights(e, o, err);
+	e->info.t_load = lm_now() - t;
+	return rc;
+}
+
+int lm_engine_open(struct lm_engine **out, const struct lm_engine_opt *o, struct lm_err *err)
+{
+	*out = NULL;
+	if (!o->model || !*o->model) return lm_fail(err, LM_EINVAL, "no model file was given");
+	struct lm_engine *e = lm_calloc(1, sizeof *e);
+	if (!e) return lm_fail(err, LM_ENOMEM, "out of memory for the engine");
+	pthread_mutex_init(&e->mu, NULL);
+	pthread_cond_init(&e->wake, NULL);
+	e->inbox_tail = &e->inbox;
+	e->forward = model_forward;
+	e->vocab_only = o->vocab_only;
+	int rc = open_all(e, o, err);
+	if (rc) lm_engine_close(e);
+	else *out = e;
+	return rc;
+}
+
+void lm_engine_close(struct lm_engine *e)
+{
+	if (!e) return;
+	if (e->threaded) {
+		pthread_mutex_lock(&e->mu);
+		e->closing = true;
+		pthread_cond_signal(&e->wake);
+		pthread_mutex_unlock(&e->mu);
+		pthread_join(e->thread, NULL);
+	}
+	sched_free(e);
+	kv_free(e->pool);
+	state_free(e->state);
+	model_free(e->model);
+	backend_free(e->be);
+	chat_free(e->chat);
+	tok_free(e->tok);
+	file_close(e->file);
+	lm_free(e->end);
+	lm_free(e->name);
+	lm_free(e->path);
+	lm_free(e->device);
+	pthread_cond_destroy(&e->wake);
+	pthread_mutex_destroy(&e->mu);
+	lm_free(e);
+}
