@@ -186,8 +186,6 @@ static void json_file(struct lm_buf *b, const struct file *f, const struct inspe
 }
 
 /* ---- text ----------------------------------------------------------------------------------------------- */
-static void mib(struct lm_buf *b, uint64_t bytes) { lm_buf_fmt(b, "%.1f MiB", (double)bytes / 1048576); }
-
 static double n_elements(const struct tensor *t)
 {
 	return (double)t->dim[0] * (double)t->dim[1] * (double)t->dim[2] * (double)t->dim[3];
@@ -202,8 +200,7 @@ static void text_head(struct lm_buf *b, const struct file *f)
 	size_t n;
 	double all = 0;
 	show(b, file_path(f), strlen(file_path(f)), 1000);
-	lm_buf_fmt(b, ": %s version %d, ", a.container, a.version);
-	mib(b, file_bytes(f));
+	lm_buf_fmt(b, ": %s version %d, %.1f MiB", a.container, a.version, (double)file_bytes(f) / 1048576);
 	if (a.n_parts > 1) lm_buf_fmt(b, " in %d parts", a.n_parts);
 	lm_buf_fmt(b, ", alignment %llu\n", (unsigned long long)a.alignment);
 	for (size_t i = 0; i < sizeof about / sizeof about[0]; i++) {
@@ -218,23 +215,19 @@ static void text_head(struct lm_buf *b, const struct file *f)
 
 static void text_types(struct lm_buf *b, const struct file *f)
 {
+	struct { double elems, bytes; int n; } sum[DT_COUNT] = { 0 };
+	for (int i = 0; i < file_count(f); i++) {
+		const struct tensor *t = file_at(f, i);
+		sum[t->type].n++;
+		sum[t->type].elems += n_elements(t);
+		sum[t->type].bytes += (double)t->size;
+	}
 	lm_buf_str(b, "\ntypes\n");
 	for (int t = 0; t < DT_COUNT; t++) {
-		const struct dtype_info *q = quant_info((enum dtype)t);
-		uint64_t bytes = 0;
-		double elems = 0;
-		int n = 0;
-		for (int i = 0; i < file_count(f) && q; i++) {
-			const struct tensor *w = file_at(f, i);
-			if ((int)w->type != t) continue;
-			n++;
-			bytes += w->size;
-			elems += n_elements(w);
-		}
-		if (n == 0) continue;
-		lm_buf_fmt(b, "  %-8s %5d tensors %10.2f million values ", q->name, n, elems / 1e6);
-		mib(b, bytes);
-		lm_buf_fmt(b, ", %.3g bits each\n", 8.0 * (double)bytes / elems);
+		if (!sum[t].n) continue;
+		lm_buf_fmt(b, "  %-8s %5d tensors %10.2f million values %8.1f MiB, %.3g bits each\n",
+		           quant_info((enum dtype)t)->name, sum[t].n, sum[t].elems / 1e6, sum[t].bytes / 1048576,
+		           8 * sum[t].bytes / sum[t].elems);
 	}
 }
 

@@ -465,7 +465,7 @@ static int read_part(struct part *p, struct lm_err *err)
 static int add_part(struct file *f, struct part *p, const char *path, struct lm_err *err)
 {
 	struct lm_map m, *parts = lm_realloc(f->part, ((size_t)f->n_parts + 1) * sizeof *parts);
-	if (!parts) return no_memory(err);
+	if (!parts) return lm_fail(err, LM_ENOMEM, "%.300s: out of memory", path);
 	f->part = parts;
 	int rc = lm_map_open(&m, path, err);
 	if (rc) return rc;
@@ -525,7 +525,8 @@ int gguf_open(struct file *f, const char *path, struct lm_err *err)
 	int rc = add_part(f, &p, path, err);
 	if (rc || p.split_count < 2) return rc;
 	char *name = lm_arena_str(f->arena, path, strlen(path));
-	return name ? open_split(f, &p, path, name, err) : no_memory(err);
+	if (!name) return lm_fail(err, LM_ENOMEM, "%.300s: out of memory", path);
+	return open_split(f, &p, path, name, err);
 }
 
 int gguf_open_mem(struct file *f, const void *data, size_t size, struct lm_err *err)

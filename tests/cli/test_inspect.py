@@ -13,8 +13,9 @@ LMRUN = [os.environ.get("LMRUN", str(ROOT / "lmrun")), "inspect"]
 FIX = ROOT / "tests/fixtures"
 
 
-def run(*args):
-    p = subprocess.run(LMRUN + [str(a) for a in args], capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
+def run(*args, **env):
+    p = subprocess.run(LMRUN + [str(a) for a in args], capture_output=True, timeout=20, stdin=subprocess.DEVNULL,
+                       env={**os.environ, **env})
     return p.returncode, p.stdout.decode(), p.stderr.decode()
 
 
@@ -120,6 +121,20 @@ class Inspect(unittest.TestCase):
                 else:
                     json.loads(out)
         self.assertGreaterEqual(n, 200)
+
+    def test_every_allocation_may_fail(self):
+        for path in (FIX / "gguf/types.gguf", FIX / "gguf/split-00002-of-00003.gguf"):
+            whole = run(path, "--json", "--full")[1]
+            for n in range(1, 500):
+                rc, out, err = run(path, "--json", "--full", LM_FAIL_ALLOC=f"{n}+")
+                rc1, out1, err1 = run(path, "--json", "--full", LM_FAIL_ALLOC=str(n))
+                if rc == 0:
+                    break
+                for r, o, e in ((rc, out, err), (rc1, out1, err1)):
+                    self.assertEqual((r, o, e.count("\n")), (4, "", 1), (n, e))
+                    self.assertIn("out of memory", e)
+            self.assertEqual((rc, out, rc1, out1), (0, whole, 0, whole))
+            self.assertGreater(n, 8)
 
 
 if __name__ == "__main__":

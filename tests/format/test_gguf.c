@@ -271,3 +271,14 @@ LM_TEST(gguf_that_cannot_be_opened)
 	}
 	file_close(NULL);
 }
+
+LM_TEST(gguf_long_path_keeps_the_sentence)
+{
+	char path[2000] = "tests/fixtures";
+	struct file *f;
+	struct lm_err e;
+	while (strlen(path) < 1500) strcat(path, "/.");
+	strcat(path, "/bad_gguf.bin");
+	assert_int_equal(file_open(&f, path, &e), LM_EFORMAT);
+	assert_non_null(strstr(e.msg, "bad_gguf.bin: begins with the bytes"));
+}
