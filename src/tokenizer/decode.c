@@ -89,7 +89,6 @@ void tok_decode(const struct tok *t, const int32_t *ids, int n, bool special, st
 	char tmp[MAX_TOKEN];
 	struct lm_buf run = {0};
 	size_t begin = out->n;
-	bool strip = t->kind == KIND_SPM && t->add_prefix;
 	for (int i = 0; i < n; i++) {
 		int m = bytes_of(t, ids[i], special, tmp);
 		if (m == 1 && t->kind == KIND_SPM && byte_token(t, ids[i]) >= 0) {
@@ -97,12 +96,12 @@ void tok_decode(const struct tok *t, const int32_t *ids, int n, bool special, st
 			continue;
 		}
 		if (run.n) flush_run(out, &run);
-		bool first = strip && out->n == begin && m > 0 && tmp[0] == ' ';
-		if (m > 0) strip = false;
-		lm_buf_add(out, tmp + first, (size_t)(m - first));
+		lm_buf_add(out, tmp, (size_t)m);
 	}
 	if (run.n) flush_run(out, &run);
 	lm_buf_free(&run);
+	if (t->kind == KIND_SPM && t->add_prefix && out->n > begin && out->p[begin] == ' ')
+		memmove(out->p + begin, out->p + begin + 1, --out->n - begin);
 }
 
 /* Appends s[0..n) to buf at *m, whole characters only; bad sequences become U+FFFD.  Returns what was used.

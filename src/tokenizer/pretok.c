@@ -86,68 +86,54 @@ static const uint32_t ds_letter[] = {
 #define BLOOM " ?[^(\\s|.,!?)\\p{x1}]+"
 
 /* Names share a row when pattern and flags are the same. */
+/* clang-format off */
 static const struct row {
 	const char *names; /* each between spaces */
 	unsigned flags;
-	const char *stage[MAX_STAGES];
+	int byte_stage; /* the stages from this on see the UTF-8 bytes of their piece; 0: none */
 	struct set set[MAX_SETS];
+	const char *stage[MAX_STAGES];
 } rows[] = {
-	{" gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jais "
-	 "trillion "
-	 "granite-docling exaone4 ",
-	 0,
-	 {GPT2},
-	 {{0}}},
-	{" jina-v1-en jina-v2-code roberta-bpe ", PRE_SEP, {GPT2}, {{0}}},
-	{" mpt olmo ", PRE_NFC, {GPT2}, {{0}}},
-	{" starcoder refact smollm codeshell exaone minerva-7b mellum2 ", 0, {DIGITS_GPT2}, {{0}}},
-	{" command-r ", PRE_NFC, {DIGITS_GPT2}, {{0}}},
-	{" llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ",
-	 PRE_IGNORE_MERGES | PRE_BOS,
-	 {QWEN("\\p{N}{1,3}")},
-	 {{0}}},
-	{" dbrx smaug-bpe ", 0, {QWEN("\\p{N}{1,3}")}, {{0}}},
-	{" chatglm-bpe glm4 glm5 ", PRE_IGNORE_MERGES, {QWEN("\\p{N}{1,3}")}, {{0}}},
-	{" qwen2 ", PRE_NFC, {QWEN("\\p{N}")}, {{0}}},
-	{" deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 ",
-	 0,
-	 {QWEN("\\p{N}")},
-	 {{0}}},
-	{" qwen35 ",
-	 PRE_NFC,
-	 {APOS
-	  "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" NEWLINES},
-	 {{0}}},
-	{" gpt-4o llama4 kanana2 talkie minimax-m2 ", 0, {CASED("(?:" APOS ")?", "\\p{N}{1,3}")}, {{0}}},
-	{" tekken ", PRE_IGNORE_MERGES | PRE_BOS, {CASED("", "\\p{N}")}, {{0}}},
-	{" deepseek-v3 hunyuan-dense joyai-llm hy_v4 ",
-	 0,
-	 {"\\p{N}{1,3}", "\\p{x1}+",
-	  "[\\x21-\\x2f\\x3a-\\x40\\x5b-\\x60\\x7b-\\x7e][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]"
-	  "+"
-	  "| ?[\\p{P}\\p{S}]+[\\r\\n]*|" NEWLINES},
-	 {SET(ds3_cjk)}},
-	{" deepseek-coder ",
-	 0,
-	 {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "\\p{x1}+", "\\p{N}"},
-	 {SET(ds_cjk)}},
-	{" deepseek-llm ",
-	 0,
-	 {"[\\r\\n]", "\\s?[A-Za-z\\p{x1}]+", "\\s?[!-/:-~\\p{x2}]+", "\\s+$", "\\p{x4}+", "\\p{N}"},
-	 {SET(ds_letter), SET(ds_punct), SET(ds_cjk)}},
-	{" falcon ", 0, {"[\\p{early_P}]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}, {SET(uni_late)}},
-	{" default ", 0, {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}, {{0}}},
-	{" bloom poro-chat gpt3-finnish ", 0, {BLOOM}, {SET(bloom_stop)}},
-	{" viking ", 0, {BLOOM, "\\p{N}"}, {SET(bloom_stop)}},
-	{" bailingmoe bailingmoe2 llada-moe ",
-	 0,
-	 {"'(?i:[sdmt\\p{long_s}]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| "
-	  "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*"
-	  "|\\s*[\\r\\n]|" SPACES},
-	 {{0}}},
-	{" seed-coder ", 0, {APOS "|" WORD "\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|" NEWLINES}, {{0}}},
-	{" minicpm5 ", 0, {"\\p{N}{1,3}", QWEN("\\p{N}+")}, {{0}}},
+	{ .names = " gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert jais"
+		   " trillion granite-docling exaone4 ", .stage = { GPT2 } },
+	{ .names = " jina-v1-en jina-v2-code roberta-bpe ", .flags = PRE_SEP, .stage = { GPT2 } },
+	{ .names = " mpt olmo ", .flags = PRE_NFC, .stage = { GPT2 } },
+	{ .names = " starcoder refact smollm codeshell exaone minerva-7b mellum2 ", .stage = { DIGITS_GPT2 } },
+	{ .names = " command-r ", .flags = PRE_NFC, .stage = { DIGITS_GPT2 } },
+	{ .names = " llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ",
+	  .flags = PRE_IGNORE_MERGES | PRE_BOS, .stage = { QWEN("\\p{N}{1,3}") } },
+	{ .names = " dbrx smaug-bpe ", .stage = { QWEN("\\p{N}{1,3}") } },
+	{ .names = " chatglm-bpe glm4 glm5 ", .flags = PRE_IGNORE_MERGES, .stage = { QWEN("\\p{N}{1,3}") } },
+	{ .names = " qwen2 ", .flags = PRE_NFC, .stage = { QWEN("\\p{N}") } },
+	{ .names = " deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2 ",
+	  .stage = { QWEN("\\p{N}") } },
+	{ .names = " qwen35 ", .flags = PRE_NFC,
+	  .stage = { APOS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|"
+		     NEWLINES } },
+	{ .names = " gpt-4o llama4 kanana2 talkie minimax-m2 ", .stage = { CASED("(?:" APOS ")?", "\\p{N}{1,3}") } },
+	{ .names = " tekken ", .flags = PRE_IGNORE_MERGES | PRE_BOS, .stage = { CASED("", "\\p{N}") } },
+	{ .names = " deepseek-v3 hunyuan-dense joyai-llm hy_v4 ", .set = { SET(ds3_cjk) },
+	  .stage = { "\\p{N}{1,3}", "\\p{x1}+",
+		     "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|"
+		     NEWLINES } },
+	{ .names = " deepseek-coder ", .set = { SET(ds_cjk) },
+	  .stage = { "[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", "\\p{x1}+", "\\p{N}" } },
+	{ .names = " deepseek-llm ", .set = { SET(ds_letter), SET(ds_punct), SET(ds_cjk) },
+	  .stage = { "[\\r\\n]", "\\s?[A-Za-z\\p{x1}]+", "\\s?[!-/:-~\\p{x2}]+", "\\s+$", "\\p{x4}+", "\\p{N}" } },
+	/* its digits are looked for in the byte-level alphabet, where the bytes B2, B3, B9, BC-BE are numbers */
+	{ .names = " falcon ", .set = { SET(uni_late) }, .byte_stage = 2,
+	  .stage = { "[\\p{early_P}]+", GPT2, "[0-9\\xB2\\xB3\\xB9\\xBC-\\xBE]+", "[0-9][0-9][0-9]" } },
+	/* what GGUF files without a name are run with elsewhere */
+	{ .names = " default ", .stage = { "[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]" } },
+	{ .names = " bloom poro-chat gpt3-finnish ", .set = { SET(bloom_stop) }, .stage = { BLOOM } },
+	{ .names = " viking ", .set = { SET(bloom_stop) }, .stage = { BLOOM, "\\p{N}" } },
+	{ .names = " bailingmoe bailingmoe2 llada-moe ",
+	  .stage = { "'(?i:[sdmt\\p{long_s}]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}|"
+		     " ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|" SPACES } },
+	{ .names = " seed-coder ", .stage = { APOS "|" WORD "\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|" NEWLINES } },
+	{ .names = " minicpm5 ", .stage = { "\\p{N}{1,3}", QWEN("\\p{N}+") } },
 };
+/* clang-format on */
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
 struct pretok {
@@ -363,10 +349,9 @@ struct split {
 	struct lm_err *err;
 };
 
-/* The characters [s->at, hi) are a word. */
-static int give(struct split *s, size_t hi)
+static void advance(struct split *s, size_t hi)
 {
-	size_t begin = s->byte, n = hi - s->at;
+	size_t n = hi - s->at;
 	if (s->ascii)
 		s->byte += n;
 	else
@@ -374,13 +359,34 @@ static int give(struct split *s, size_t hi)
 				s->byte++;
 			while (((unsigned char)s->text[s->byte] & 0xC0) == 0x80);
 	s->at = hi;
+}
+
+/* The characters [s->at, hi) are a word. */
+static int give(struct split *s, size_t hi)
+{
+	size_t begin = s->byte;
+	advance(s, hi);
 	return s->fn(s->ud, s->text + begin, s->byte - begin);
+}
+
+static int stage(struct split *s, int k, size_t lo, size_t hi);
+
+/* The rest of the stages over the bytes of the characters [s->at, hi). */
+static int stage_bytes(struct split *s, int k, size_t hi)
+{
+	struct split sub = *s;
+	sub.text = sub.cls = s->text + s->byte;
+	sub.ascii = true;
+	sub.at = sub.byte = 0;
+	advance(s, hi);
+	return stage(&sub, k, 0, (size_t)(s->text + s->byte - sub.text));
 }
 
 static int stage(struct split *s, int k, size_t lo, size_t hi)
 {
 	if (lo == hi) return 0;
 	if (k == s->p->n) return give(s, hi);
+	if (!s->ascii && k && k == s->p->row->byte_stage) return stage_bytes(s, k, hi);
 	const PCRE2_SIZE *ov = pcre2_get_ovector_pointer(s->w->match);
 	size_t from = lo, at = lo; /* first character not given out; where to search */
 	while (at < hi) {

@@ -24,10 +24,12 @@ struct merge {
 	uint32_t off; /* of "left right", from tok.merge_base */
 	uint16_t left, right;
 };
-/* Open addressing; a slot is the upper hash half and index + 1.  Load at most one half. */
+/* Open addressing, at most half full.  A slot is index + 1 in its lower bits (`id`) and hash bits above them.
+ */
 struct table {
-	uint64_t *slot;
+	uint32_t *slot;
 	uint64_t mask;
+	uint32_t id;
 };
 struct tok {
 	const struct file *file;

@@ -23,7 +23,7 @@ static inline uint64_t load(const char *s, size_t n)
 
 #define K0 0x9E3779B97F4A7C15u
 #define K1 0xD1B54A32D192ED03u
-uint64_t tok_hash(const char *s, size_t n)
+static inline uint64_t hash_of(const char *s, size_t n)
 {
 	uint64_t a, b, h = n * K1;
 	for (; n > 16; s += 16, n -= 16) h = mix(load(s, 8) ^ h ^ K0, load(s + 8, 8) ^ K1);
@@ -41,6 +41,10 @@ uint64_t tok_hash(const char *s, size_t n)
 	return mix(a ^ h ^ K0, b ^ K1);
 }
 
+uint64_t tok_hash(const char *s, size_t n)
+{
+	return hash_of(s, n);
+}
 uint64_t tok_hash_pair(uint64_t left, uint64_t right)
 {
 	return mix(left ^ K1, right ^ K0);
@@ -48,12 +52,28 @@ uint64_t tok_hash_pair(uint64_t left, uint64_t right)
 
 static int table_new(struct table *t, size_t n, struct lm_err *err)
 {
-	size_t cap = 16;
+	size_t cap = 16, id = 1;
 	while (cap < 2 * n) cap *= 2;
+	while (id <= n) id *= 2;
 	t->slot = lm_calloc(cap, sizeof *t->slot);
 	t->mask = cap - 1;
+	t->id = (uint32_t)(id - 1);
 	return t->slot ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for a vocabulary of %zu entries", n);
 }
+
+static inline uint32_t slot_of(const struct table *t, uint64_t hash, int index)
+{
+	return ((uint32_t)(hash >> 32) & ~t->id) | (uint32_t)(index + 1);
+}
+
+/* The index in slot value v if its hash bits are those of `hash`, else -1. */
+static inline int32_t index_of(const struct table *t, uint32_t v, uint64_t hash)
+{
+	return ((v ^ (uint32_t)(hash >> 32)) & ~t->id) ? -1 : (int32_t)(v & t->id) - 1;
+}
+
+/* Hashes run ahead of insertions, so that the cache misses of the table overlap. */
+enum { AHEAD = 16 };
 
 /* A file made so that its texts fall on the same slots would make loading quadratic. */
 enum { MAX_PROBES = 1 << 12 };
@@ -96,25 +116,25 @@ int byte_of(uint32_t cp)
 int32_t vocab_find(const struct tok *t, const char *s, size_t n, uint64_t hash)
 {
 	for (uint64_t i = hash & t->by_text.mask;; i = (i + 1) & t->by_text.mask) {
-		uint64_t v = t->by_text.slot[i];
+		uint32_t v = t->by_text.slot[i];
 		if (!v) return -1;
-		if ((v ^ hash) >> 32) continue;
-		int32_t id = (int32_t)(uint32_t)v - 1;
-		if (t->piece[id].len == n && memcmp(piece_text(t, id), s, n) == 0) return id;
+		int32_t id = index_of(&t->by_text, v, hash);
+		if (id >= 0 && t->piece[id].len == n && memcmp(piece_text(t, id), s, n) == 0) return id;
 	}
 }
 
 uint32_t vocab_merge(const struct tok *t, const char *s, size_t left, size_t right, uint64_t hash)
 {
 	for (uint64_t i = hash & t->by_pair.mask;; i = (i + 1) & t->by_pair.mask) {
-		uint64_t v = t->by_pair.slot[i];
+		uint32_t v = t->by_pair.slot[i];
 		if (!v) return UINT32_MAX;
-		if ((v ^ hash) >> 32) continue;
-		const struct merge *m = &t->merge[(uint32_t)v - 1];
+		int32_t k = index_of(&t->by_pair, v, hash);
+		if (k < 0) continue;
+		const struct merge *m = &t->merge[k];
 		const char *p = t->merge_base + m->off;
 		if (m->left == left && m->right == right && memcmp(p, s, left) == 0 &&
 		    memcmp(p + left + 1, s + left, right) == 0)
-			return (uint32_t)v - 1;
+			return (uint32_t)k;
 	}
 }
 
@@ -152,22 +172,23 @@ static int restore(struct tok *t, struct piece *p, const char *s, size_t n)
 }
 
 /* The first of equal texts is found by its text, unless a later one is special. */
-static int insert(struct tok *t, int id, struct lm_err *err)
+static int insert(struct tok *t, int id, uint64_t hash, struct lm_err *err)
 {
 	const struct piece *p = &t->piece[id];
-	const char *s = piece_text(t, id);
-	uint64_t h = tok_hash(s, p->len), v;
-	for (uint64_t i = h & t->by_text.mask, probes = 0;; i = (i + 1) & t->by_text.mask) {
-		if (!(v = t->by_text.slot[i])) {
-			t->by_text.slot[i] = (h & ~(uint64_t)UINT32_MAX) | (uint32_t)(id + 1);
+	if (p->len == 0) return 0;
+	struct table *tab = &t->by_text;
+	for (uint64_t i = hash & tab->mask, probes = 0;; i = (i + 1) & tab->mask) {
+		uint32_t v = tab->slot[i];
+		if (!v) {
+			tab->slot[i] = slot_of(tab, hash, id);
 			return 0;
 		}
 		if (probes++ == MAX_PROBES) return crowded(err, "tokenizer.ggml.tokens");
-		if ((v ^ h) >> 32) continue;
-		int old = (int)(uint32_t)v - 1;
-		if (t->piece[old].len != p->len || memcmp(piece_text(t, old), s, p->len)) continue;
-		if (matched(p) && !matched(&t->piece[old]))
-			t->by_text.slot[i] = (h & ~(uint64_t)UINT32_MAX) | (uint32_t)(id + 1);
+		int old = index_of(tab, v, hash);
+		if (old < 0 || t->piece[old].len != p->len ||
+		    memcmp(piece_text(t, old), piece_text(t, id), p->len))
+			continue;
+		if (matched(p) && !matched(&t->piece[old])) tab->slot[i] = slot_of(tab, hash, id);
 		return 0;
 	}
 }
@@ -182,12 +203,11 @@ static int add_token(struct tok *t, int id, const char *s, size_t n, struct lm_e
 		return lm_fail(err, LM_ELIMIT, "tokenizer.ggml.tokens spans more than 4 GiB");
 	p->off = (uint32_t)(s - t->base);
 	p->len = (uint16_t)n;
-	if (n == 0) return 0;
 	if (t->kind == KIND_SPM && p->type == TYPE_USER && memchr(s, ' ', n)) {
 		int rc = restore(t, p, s, n);
 		if (rc) return lm_fail(err, rc, "token %d: its %zu bytes are too many", id, n);
 	}
-	if (matched(p) && !is_filler(piece_text(t, id), p->len)) {
+	if (n > 0 && matched(p) && !is_filler(piece_text(t, id), p->len)) {
 		if (p->len > MAX_SPECIAL)
 			return lm_fail(err, LM_ELIMIT,
 				       "special token %d has %d bytes, at most %d are supported", id, p->len,
@@ -195,7 +215,7 @@ static int add_token(struct tok *t, int id, const char *s, size_t n, struct lm_e
 		unsigned k = p->len - 1u;
 		t->lead[(uint8_t)piece_text(t, id)[0]][k / 64] |= (uint64_t)1 << k % 64;
 	}
-	return insert(t, id, err);
+	return 0;
 }
 
 static int64_t le_int(const uint8_t *p, enum file_type e)
@@ -248,7 +268,7 @@ static int load_scores(struct tok *t, struct lm_err *err)
 	return 0;
 }
 
-static int add_merge(struct tok *t, int rank, const char *s, size_t n, struct lm_err *err)
+static int add_merge(struct tok *t, int rank, const char *s, size_t n, uint64_t *hash, struct lm_err *err)
 {
 	/* a part may itself be or begin with a space */
 	const char *sp = n > 2 ? memchr(s + 1, ' ', n - 2) : NULL;
@@ -261,14 +281,23 @@ static int add_merge(struct tok *t, int rank, const char *s, size_t n, struct lm
 		return lm_fail(err, LM_ELIMIT, "tokenizer.ggml.merges spans more than 4 GiB");
 	size_t left = (size_t)(sp - s), right = n - left - 1;
 	t->merge[rank] = (struct merge){(uint32_t)(s - t->merge_base), (uint16_t)left, (uint16_t)right};
-	uint64_t h = tok_hash_pair(tok_hash(s, left), tok_hash(sp + 1, right)), v;
-	for (uint64_t i = h & t->by_pair.mask, probes = 0;; i = (i + 1) & t->by_pair.mask) {
-		v = t->by_pair.slot[i];
-		const struct merge *m = v && !((v ^ h) >> 32) ? &t->merge[(uint32_t)v - 1] : NULL;
-		bool same =
-			m && m->left == left && m->right == right && !memcmp(t->merge_base + m->off, s, n);
-		if (!v || same) { /* of equal merges the last counts, as in the reference */
-			t->by_pair.slot[i] = (h & ~(uint64_t)UINT32_MAX) | (uint32_t)(rank + 1);
+	*hash = tok_hash_pair(hash_of(s, left), hash_of(sp + 1, right));
+	__builtin_prefetch(&t->by_pair.slot[*hash & t->by_pair.mask]);
+	return 0;
+}
+
+/* Of equal merges the last counts, as in the reference. */
+static int insert_merge(struct tok *t, int rank, uint64_t hash, struct lm_err *err)
+{
+	struct table *tab = &t->by_pair;
+	const struct merge *m = &t->merge[rank];
+	for (uint64_t i = hash & tab->mask, probes = 0;; i = (i + 1) & tab->mask) {
+		int32_t k = tab->slot[i] ? index_of(tab, tab->slot[i], hash) : -1;
+		const struct merge *o = k >= 0 ? &t->merge[k] : NULL;
+		if (!tab->slot[i] || (o && o->left == m->left && o->right == m->right &&
+				      !memcmp(t->merge_base + o->off, t->merge_base + m->off,
+					      (size_t)m->left + m->right + 1))) {
+			tab->slot[i] = slot_of(tab, hash, rank);
 			return 0;
 		}
 		if (probes++ == MAX_PROBES) return crowded(err, "tokenizer.ggml.merges");
@@ -287,10 +316,14 @@ static int load_merges(struct tok *t, struct lm_err *err)
 	if (!t->merge) return lm_fail(err, LM_ENOMEM, "out of memory for %lld merges", (long long)n);
 	int rc = table_new(&t->by_pair, (size_t)n, err);
 	int i = 0;
+	uint64_t hash[AHEAD];
 	for (; !rc && i < t->n_merge && file_arr_str_next(t->file, key, &at, &s, &len); i++) {
 		if (i == 0) t->merge_base = s;
-		rc = add_merge(t, i, s, len, err);
+		if (i >= AHEAD) rc = insert_merge(t, i - AHEAD, hash[i % AHEAD], err);
+		if (!rc) rc = add_merge(t, i, s, len, &hash[i % AHEAD], err);
 	}
+	for (int k = i < AHEAD ? 0 : i - AHEAD; !rc && k < i; k++)
+		rc = insert_merge(t, k, hash[k % AHEAD], err);
 	if (!rc && i < t->n_merge) rc = lm_fail(err, LM_EFORMAT, "%s is not an array of strings", key);
 	return rc;
 }
@@ -311,16 +344,20 @@ static void find_bytes(struct tok *t)
 	}
 }
 
-/* True when no token has U+2581 after another character: then no merge crosses from one word into the next.
- */
+/* False when the token has U+2581 after another character: then merges cross from one word into the next. */
 static bool words_apart(const struct tok *t, int id)
 {
+	static const char mark[] = "\xE2\x96\x81";
 	const char *s = piece_text(t, id);
-	size_t n = t->piece[id].len, i = 0;
-	if (t->piece[id].type != TYPE_NORMAL && t->piece[id].type != TYPE_USER) return true;
-	while (n - i >= 3 && memcmp(s + i, "\xE2\x96\x81", 3) == 0) i += 3;
-	for (; n - i >= 3; i++)
-		if (s[i] == '\xE2' && s[i + 1] == '\x96' && s[i + 2] == '\x81') return false;
+	size_t n = t->piece[id].len;
+	while (n >= 3 && memcmp(s, mark, 3) == 0) {
+		s += 3;
+		n -= 3;
+	}
+	if (n < 4) return true;
+	for (size_t i = 0; i + 3 <= n; i++)
+		if (s[i] == mark[0] && s[i + 1] == mark[1] && s[i + 2] == mark[2])
+			return t->piece[id].type != TYPE_NORMAL && t->piece[id].type != TYPE_USER;
 	return true;
 }
 
@@ -340,13 +377,19 @@ int vocab_load(struct tok *t, struct lm_err *err)
 	int rc = table_new(&t->by_text, (size_t)n, err);
 	if (!rc) rc = load_types(t, err);
 	if (!rc && t->kind == KIND_SPM) rc = load_scores(t, err);
-	t->cut_words = true;
+	t->cut_words = t->kind == KIND_SPM;
 	int i = 0;
+	uint64_t hash[AHEAD];
 	for (; !rc && i < t->n && file_arr_str_next(t->file, key, &at, &s, &len); i++) {
 		if (i == 0) t->base = s;
-		rc = add_token(t, i, s, len, err);
-		if (!rc && t->kind == KIND_SPM && t->cut_words) t->cut_words = words_apart(t, i);
+		if (i >= AHEAD) rc = insert(t, i - AHEAD, hash[i % AHEAD], err);
+		if (!rc) rc = add_token(t, i, s, len, err);
+		if (rc) break;
+		hash[i % AHEAD] = hash_of(piece_text(t, i), t->piece[i].len);
+		__builtin_prefetch(&t->by_text.slot[hash[i % AHEAD] & t->by_text.mask], 1);
+		if (t->cut_words) t->cut_words = words_apart(t, i);
 	}
+	for (int k = i < AHEAD ? 0 : i - AHEAD; !rc && k < i; k++) rc = insert(t, k, hash[k % AHEAD], err);
 	if (!rc && i < t->n) rc = lm_fail(err, LM_EFORMAT, "%s is not an array of strings", key);
 	if (rc) return rc;
 	t->cut_words &= vocab_id(t, "\xE2\x96\x81", 3) >= 0;
