@@ -48,6 +48,12 @@ void lm_free(void *p);
 void *lm_pages(size_t n);
 void lm_pages_free(void *p, size_t n);
 char *lm_strdup(const char *s);
+/* A debug build (LM_DEBUG) asserts that this thread allocates nothing while forbidden: loops that promise so. */
+#ifdef LM_DEBUG
+void lm_alloc_forbid(bool on);
+#else
+static inline void lm_alloc_forbid(bool on) { (void)on; }
+#endif
 
 /* ---- arenas: one owner, one lifetime, one free ---------------------------- */
 struct lm_arena;

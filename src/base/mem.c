@@ -1,5 +1,6 @@
 /* mem.c - the allocator's hook, arenas, growing bytes. */
 #include "base/base.h"
+#include <assert.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,8 +13,16 @@ static long fail_at = -1;              /* -1: not read yet, 0: off */
 static bool fail_on;
 static atomic_long n_allocs;
 
+#ifdef LM_DEBUG
+static _Thread_local bool forbidden;
+void lm_alloc_forbid(bool on) { forbidden = on; }
+#else
+enum { forbidden = 0 };
+#endif
+
 static bool failing(void)
 {
+	assert(!forbidden);
 	if (fail_at < 0) {
 		const char *s = getenv("LM_FAIL_ALLOC");
 		char *end = NULL;

@@ -119,8 +119,11 @@ static int size_scratch(struct cpu *c, int rows, struct lm_err *err)
 	if (!rc) rc = scratch_want(&c->panel, c->panel_stride * (size_t)c->n_threads, err);
 	if (!rc) rc = scratch_want(&c->attn, c->attn_stride * (size_t)c->n_threads, err);
 	if (!rc) rc = scratch_want(&c->tiles, (size_t)rows * 2 * sizeof(int), err);
-	for (int i = 0; i < MAX_ROPES && !rc; i++)
-		if (c->rope[i].inv_freq) rc = scratch_want(&c->rope[i].cs, (size_t)rows * (size_t)c->rope[i].dims * 4, err);
+	/* two tables before they are asked for: no model has more kinds of RoPE (global and sliding layers) */
+	for (int i = 0; i < MAX_ROPES && !rc; i++) {
+		int dims = c->rope[i].dims > c->max_dim || i > 1 ? c->rope[i].dims : c->max_dim;
+		rc = scratch_want(&c->rope[i].cs, (size_t)rows * (size_t)dims * 4, err);
+	}
 	return rc;
 }
 

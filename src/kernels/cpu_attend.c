@@ -49,9 +49,8 @@ static void rotate_job(void *ctx, int tid, int nt)
 			j->c->k.rope(f32_row(j->x, (int)t) + h, (const float *)j->table->cs.p + t * j->r->dims, j->r->dims, j->r->kind);
 }
 
-/* The cos and sin of this step's positions, made once for all layers.  A table first seen here is sized here (once
- * in a model's life); NULL only when that fails, and then x is left as it is and end() would be too late to say so:
- * the tables are small, and begin() sizes them from then on. */
+/* The cos and sin of this step's positions, made once for all layers.  begin() has sized the tables for the heads
+ * that kv_bytes was asked about; only a rope without a cache (tests) is sized here. */
 static struct rope_table *table_of(struct cpu *c, const struct rope *r)
 {
 	for (int i = 0; i < MAX_ROPES; i++) {

@@ -61,6 +61,7 @@ int model_forward(const struct model *m, struct state *s, const struct batch *b,
 		if (b->want[i]) s->want[n_want++] = i;
 
 	if ((rc = f.be->op->begin(f.be, (uint64_t)n, &b->at))) return lm_fail(err, LM_EDEVICE, "%s: no pass", f.be->name);
+	lm_alloc_forbid(true);
 	embed(&f);
 	for (int il = 0; il < m->hp.n_layer; il++) block(&f, il);
 	if (n_want) {
@@ -69,5 +70,6 @@ int model_forward(const struct model *m, struct state *s, const struct batch *b,
 		norm(&f, h, y, &m->out_norm);
 		head(&f, h, out);
 	}
+	lm_alloc_forbid(false);
 	return f.be->op->end(f.be, err);
 }
