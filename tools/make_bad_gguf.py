@@ -224,6 +224,9 @@ def ranges():
 
 def split():
     case("split-no-negative", EFORMAT, "split.no: is not a count", gguf([ARCH, kv("split.no", I32, -1)]))
+    case("split-no-max", EFORMAT, "split.no: is not a count",
+         gguf([ARCH, kv("split.no", I64, 2**63 - 1), kv("split.count", U16, 2)]))
+    case("split-count-max", EFORMAT, "split.count: is not a count", gguf([ARCH, kv("split.count", U64, 2**64 - 1)]))
     case("split-count-string", EFORMAT, "split.count: is not a count", gguf([ARCH, kv("split.count", STR, "3")]))
     case("split-count-float", EFORMAT, "split.count: is not a count", gguf([ARCH, kv("split.count", F32, 1.5)]))
     case("split-tensors-negative", EFORMAT, "split.tensors.count: is not a count",

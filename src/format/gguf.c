@@ -251,7 +251,7 @@ static int special_key(struct part *p, const struct key *k, struct lm_err *err)
 	int64_t *const into[] = { &p->split_no, &p->split_count, &p->split_tensors };
 	for (int i = 0; i < 3; i++) {
 		if (strcmp(k->name, names[i])) continue;
-		if (key_i64(k, into[i]) && *into[i] >= 0) return 0;
+		if (key_i64(k, into[i]) && *into[i] >= 0 && *into[i] <= INT32_MAX) return 0;
 		return lm_fail(err, LM_EFORMAT, "key %s: is not a count", k->name);
 	}
 	if (strcmp(k->name, "general.alignment")) return 0;
