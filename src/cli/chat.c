@@ -13,7 +13,7 @@ struct talk {
 	struct turn *turn; int n, cap;         /* of a chat; the system message first */
 	struct lm_buf text;                    /* of a continuation */
 	size_t text_before;                    /* its length before the last answer */
-	bool plain, told_merged, has_last;
+	bool plain, has_last;
 	unsigned again;                        /* how often the last answer was asked for anew */
 	struct answer last;
 	long total_out;
@@ -78,7 +78,6 @@ static int ask(struct talk *k, struct lm_err *err)
 {
 	struct lm_prompt p = { .parse_special = true };
 	char *rendered = NULL;
-	bool merged = false;
 	int rc = 0;
 	cli_fill(&p, k->c);
 	p.sampling.seed += k->again;
@@ -87,14 +86,10 @@ static int ask(struct talk *k, struct lm_err *err)
 		p.len = k->text.n;
 		p.add_bos = true;
 	} else {
-		rc = cli_render(k->e, k->turn, k->n, &rendered, &merged, err);
+		rc = cli_render(k->e, k->turn, k->n, &rendered, err);
 		p.text = rendered;
 		p.len = rendered ? strlen(rendered) : 0;
 	}
-	if (merged && !k->told_merged)
-		cli_note(k->c,
-			 "the chat template takes no system message: its text goes before the first message");
-	k->told_merged |= merged;
 	cli_answer_free(&k->last);
 	if (!rc) rc = cli_answer(&k->last, k->e, &p, true, err);
 	lm_text_free(rendered);

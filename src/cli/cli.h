@@ -25,7 +25,7 @@ struct cli {
 	const char *logprobs_out;
 	/* server */
 	int port;
-	const char *host, *api_key;
+	const char *host, *api_key, *alias;
 	bool serve;
 	bool list_devices, version, help;
 	/* accepted because llama.cpp's lines have them; they change nothing here */
@@ -52,6 +52,7 @@ int score_main(struct cli *c);
 int tokenize_main(struct cli *c);
 int detokenize_main(struct cli *c);
 int template_main(struct cli *c);
+int serve_main(struct cli *c);
 /* These two parse their own flags; argv[0] is the verb. */
 int inspect_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
@@ -79,9 +80,8 @@ int cli_system_text(const struct cli *c, struct lm_buf *b);
 bool cli_line(struct lm_buf *b);
 
 struct turn { const char *role; char *text; size_t len; };
-/* The turns through the model's chat template, ready for an answer; *text is for lm_text_free.  A template that
- * refuses a system role gets its text before the first user message; *merged then says so. */
-int cli_render(struct lm_engine *e, const struct turn *t, int n, char **text, bool *merged, struct lm_err *err);
+/* The turns through the model's chat template, ready for an answer; *text is for lm_text_free. */
+int cli_render(struct lm_engine *e, const struct turn *t, int n, char **text, struct lm_err *err);
 
 struct answer {
 	struct lm_buf text;

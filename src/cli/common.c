@@ -102,6 +102,14 @@ static void remarks(const struct cli *c)
 		cli_note(c, "K and V are of one type: both are %s", c->kv_k ? c->kv_k : c->kv_v);
 }
 
+static int not_opened(const struct lm_engine_opt *o, const struct lm_err *err)
+{
+	bool absent = err->code == LM_EIO && access(o->model, F_OK) != 0;
+	bool tmpl = o->chat_template && strncmp(err->msg, "chat template", 13) == 0;
+	if (absent) return cli_say(CLI_FAILED, "%s (`make models` fetches small models into models/)", err->msg);
+	return tmpl ? cli_say(CLI_FAILED, "%s", err->msg) : cli_fail_open(err);
+}
+
 int cli_open(struct lm_engine **e, const struct cli *c, bool vocab_only, const char *kv_type)
 {
 	struct lm_buf b = { 0 };
@@ -118,13 +126,8 @@ int cli_open(struct lm_engine **e, const struct cli *c, bool vocab_only, const c
 				   .vocab_only = vocab_only };
 	if (!c->model) return no_model();
 	int status = template_text(c, &b, &o.chat_template);
-	if (status == CLI_OK && !vocab_only && !kv_type) remarks(c);
-	if (status == CLI_OK && lm_engine_open(e, &o, &err)) {
-		bool absent = err.code == LM_EIO && access(c->model, F_OK) != 0;
-		status = absent ? cli_say(CLI_FAILED, "%s (`make models` fetches small models into models/)",
-					  err.msg)
-				: cli_fail_open(&err);
-	}
+	if (status == CLI_OK && !vocab_only) remarks(c);
+	if (status == CLI_OK && lm_engine_open(e, &o, &err)) status = not_opened(&o, &err);
 	lm_buf_free(&b);
 	return status;
 }
@@ -144,43 +147,20 @@ int cli_write(const char *s, size_t n)
 }
 
 /* ---- messages to prompt ------------------------------------------------------------------------------ */
-static void add_turn(struct lm_buf *b, const struct turn *t, const struct turn *system)
-{
-	lm_buf_fmt(b, "%s{\"role\":\"%s\",\"content\":", b->p[b->n - 1] == '[' ? "" : ",", t->role);
-	if (system) {
-		struct lm_buf both = { 0 };
-		lm_buf_add(&both, system->text, system->len);
-		lm_buf_str(&both, "\n\n");
-		lm_buf_add(&both, t->text, t->len);
-		lm_json_string(b, lm_buf_cstr(&both), both.n);
-		b->bad |= both.bad;
-		lm_buf_free(&both);
-	} else lm_json_string(b, t->text, t->len);
-	lm_buf_char(b, '}');
-}
-
-static int render(struct lm_engine *e, const struct turn *t, int n, bool merge, char **text,
-		  struct lm_err *err)
+int cli_render(struct lm_engine *e, const struct turn *t, int n, char **text, struct lm_err *err)
 {
 	struct lm_buf b = { 0 };
 	lm_buf_str(&b, "{\"add_generation_prompt\":true,\"messages\":[");
-	for (int i = merge; i < n && !b.bad; i++) add_turn(&b, &t[i], merge && i == 1 ? &t[0] : NULL);
+	for (int i = 0; i < n; i++) {
+		lm_buf_fmt(&b, "%s{\"role\":\"%s\",\"content\":", i ? "," : "", t[i].role);
+		lm_json_string(&b, t[i].text, t[i].len);
+		lm_buf_char(&b, '}');
+	}
 	lm_buf_str(&b, "]}");
 	int rc = b.bad ? lm_fail(err, LM_ENOMEM, "out of memory for the conversation")
 		       : lm_render_chat(e, b.p, b.n, text, err);
 	lm_buf_free(&b);
-	return rc;
-}
-
-int cli_render(struct lm_engine *e, const struct turn *t, int n, char **text, bool *merged,
-	       struct lm_err *err)
-{
-	int rc = render(e, t, n, false, text, err);
-	*merged = false;
-	if (rc != LM_EINVAL || n < 2 || strcmp(t[0].role, "system") != 0 || strcmp(t[1].role, "user") != 0)
-		return rc;
-	rc = render(e, t, n, true, text, err);
-	*merged = rc == 0;
+	if (rc == LM_EINVAL && err) rc = err->code = LM_EFORMAT;       /* the template's word, not a flag's */
 	return rc;
 }
 

@@ -76,6 +76,7 @@ const struct opt cli_table[] = {
 	  GIVEN(serve), .no_env = true },
 	{ "--host", "ADDRESS", STR(host), .group = SERVER, .help = "address to listen on (127.0.0.1)" },
 	{ "--port", "PORT", INT(port, 0, 65535), .group = SERVER, .help = "port to listen on (8080)" },
+	{ "--alias -a --served-model-name", "NAME", STR(alias), .group = SERVER, .help = "the model's name for clients" },
 	{ "--api-key", "KEY", STR(api_key), .group = SERVER, .help = "clients must know this key" },
 
 	{ "--quiet -q", NULL, FLAG(quiet), .group = OTHER, .help = "no remarks and no timing on stderr" },

@@ -27,16 +27,16 @@ static void add_words(struct lm_buf *b, struct cli *c)
 	for (int k = i; k < c->words.n; k++) lm_buf_fmt(b, "%s%s", k > i ? " " : "", c->words.v[k]);
 }
 
-static int bad_utf8(const struct lm_buf *b)
+static int check_text(const struct lm_buf *b)
 {
-	size_t i = 0;
-	while (i < b->n) {
+	for (size_t i = 0; i < b->n;) {
 		uint32_t cp;
 		int k = lm_utf8_next(b->p + i, b->n - i, &cp);
-		if (!lm_utf8_valid(b->p + i, (size_t)k)) break;
+		if (!lm_utf8_valid(b->p + i, (size_t)k) || cp == 0)
+			return cli_say(CLI_FAILED, "the prompt is not UTF-8 text: byte %zu is 0x%02x", i, (unsigned char)b->p[i]);
 		i += (size_t)k;
 	}
-	return cli_say(CLI_FAILED, "the prompt is not UTF-8 text: byte %zu", i);
+	return CLI_OK;
 }
 
 int cli_prompt_text(struct cli *c, struct lm_buf *b, bool with_stdin)
@@ -57,8 +57,7 @@ int cli_prompt_text(struct cli *c, struct lm_buf *b, bool with_stdin)
 	}
 	if (status != CLI_OK) return status;
 	if (b->bad) return cli_say(CLI_MEMORY, "out of memory for the prompt");
-	if (!lm_utf8_valid(lm_buf_cstr(b), b->n)) return bad_utf8(b);
-	return CLI_OK;
+	return check_text(b);
 }
 
 int cli_system_text(const struct cli *c, struct lm_buf *b)
@@ -77,19 +76,11 @@ static int to_chat(struct cli *c, struct lm_engine *e, struct lm_buf *user, stru
 	struct lm_buf sys = { 0 };
 	struct lm_err err = { 0 };
 	struct turn t[2];
-	bool merged;
 	int n = 0, status = cli_system_text(c, &sys);
 	if (status == CLI_OK) {
 		if (sys.n) t[n++] = (struct turn){ "system", sys.p, sys.n };
 		t[n++] = (struct turn){ "user", user->p, user->n };
-		if (cli_render(e, t, n, rendered, &merged, &err)) {
-			if (err.code == LM_EINVAL)
-				err.code = LM_EFORMAT; /* the template's word, not a flag's */
-			status = cli_fail(&err);
-		} else if (merged)
-			cli_note(
-				c,
-				"the chat template takes no system message: its text goes before the prompt");
+		if (cli_render(e, t, n, rendered, &err)) status = cli_fail(&err);
 	}
 	lm_buf_free(&sys);
 	if (status != CLI_OK) return status;
@@ -170,8 +161,8 @@ int run_main(struct cli *c)
 	if (status == CLI_OK && none)
 		status = cli_say(CLI_USAGE, "no prompt: use -p TEXT, -f FILE or standard input");
 	if (status == CLI_OK) status = cli_open(&e, c, false, NULL);
-	if (status == CLI_OK) cli_seed(c);
 	if (status == CLI_OK) status = to_prompt(c, e, &text, &p, &rendered, &ids);
+	if (status == CLI_OK) cli_seed(c);
 	if (status == CLI_OK) status = answer(c, e, &p);
 	lm_engine_close(e);
 	lm_text_free(rendered);

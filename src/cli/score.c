@@ -92,7 +92,7 @@ static void summary(const struct cli *c, const struct score *s)
 /* ---- one sequence ------------------------------------------------------------------------------------ */
 static int run(struct cli *c, struct lm_engine *e, struct score *s, struct answer *a, struct lm_err *err)
 {
-	struct lm_prompt p = { .ids = s->ids, .n_ids = s->n, .max_tokens = 0, .prompt_logprobs = true,
+	struct lm_prompt p = { .ids = s->ids, .n_ids = s->n, .max_tokens = 0,
 		.on_logits = on_row, .on_logits_ud = s, .sampling = c->sampling };
 	if (s->n == 0) return lm_fail(err, LM_EINVAL, "there is no token to score");
 	s->lp = lm_calloc((size_t)s->n, sizeof *s->lp);
@@ -175,17 +175,6 @@ static int score_lines(struct cli *c, struct lm_engine *e, FILE *rows, struct lm
 	return rc;
 }
 
-/* An f16 cache alone moves log-probabilities by up to 7e-3: F32 weights and the reference device deserve better. */
-static int open_for_score(struct lm_engine **e, const struct cli *c)
-{
-	bool chosen = c->kv_k || c->kv_v, ref = c->device && strcmp(c->device, "ref") == 0;
-	int status = cli_open(e, c, false, !chosen && ref ? "f32" : NULL);
-	if (status != CLI_OK || chosen || ref || strcmp(lm_info(*e)->quant, "F32") != 0) return status;
-	lm_engine_close(*e);
-	*e = NULL;
-	return cli_open(e, c, false, "f32");
-}
-
 int score_main(struct cli *c)
 {
 	struct lm_engine *e = NULL;
@@ -196,7 +185,8 @@ int score_main(struct cli *c)
 			CLI_USAGE,
 			"score takes its text by -p, -f, --tokens or standard input, not as the word '%s'",
 			c->words.v[0]);
-	int status = open_for_score(&e, c);
+	/* an f16 cache alone moves log-probabilities by up to 7e-3: f32 where the weights or the device deserve it */
+	int status = cli_open(&e, c, false, c->kv_k || c->kv_v ? NULL : "auto");
 	if (status == CLI_OK && c->logprobs_out && !(rows = fopen(c->logprobs_out, "wb")))
 		status = cli_say(CLI_FAILED, "%s: %s", c->logprobs_out, strerror(errno));
 	if (status == CLI_OK) {

@@ -1,0 +1,16 @@
+/* serve.c - one model behind the HTTP interfaces. */
+#include "cli/cli.h"
+#include "server/server.h"
+
+int serve_main(struct cli *c)
+{
+	struct lm_engine *e = NULL;
+	struct lm_err err = { 0 };
+	if (!c->model && c->words.n) c->model = c->words.v[0];
+	int status = cli_open(&e, c, false, NULL);
+	if (status != CLI_OK) return status;
+	struct server_opt o = { .host = c->host, .port = c->port, .api_key = c->api_key, .alias = c->alias };
+	if (server_run(e, &o, &err)) status = cli_fail(&err);
+	lm_engine_close(e);
+	return status;
+}
