@@ -11,7 +11,7 @@ struct lm_engine_opt {
 	int n_threads;                     /* 0: all this process may use */
 	int n_ctx;                         /* 0: the model's, limited by memory */
 	int n_batch;                       /* prefill chunk; 0: 512 */
-	const char *kv_type;               /* "f16" (NULL), "f32", "q8_0" */
+	const char *kv_type;               /* "f16" (NULL), "f32", "q8_0"; "auto": f32 where score asks for it, else f16 */
 	const char *chat_template;         /* template text, or a built-in name; NULL: the model's own */
 	const char *cpu_level;             /* LMRUN_CPU or NULL */
 	bool vocab_only;                   /* tokenizer and chat template alone: no weights are needed or read, lm_submit refuses */
@@ -40,8 +40,10 @@ struct lm_prompt {
 	bool prompt_logprobs;              /* LM_PROMPT events with the log-probability of each prompt token */
 	bool special;                      /* show control tokens in the text */
 	struct lm_sampling sampling;
-	void (*notify)(void *ud); void *notify_ud;   /* optional: called from the engine thread after each event */
-	/* full rows of log-probabilities (f32 [n_vocab]) for every position, from the engine thread; NULL: off */
+	/* Optional: called from the engine thread after each event, never after lm_request_free.  It must not call lm_*. */
+	void (*notify)(void *ud); void *notify_ud;
+	/* Full rows of log-probabilities (f32 [n_vocab]) from the engine thread, row `pos` being the distribution of the
+	 * token at pos + 1: every position once, ascending.  NULL: off.  Nothing is taken from the prefix cache then. */
 	void (*on_logits)(void *ud, int pos, const float *logprobs, int n_vocab); void *on_logits_ud;
 };
 
@@ -51,11 +53,12 @@ struct lm_lp { int32_t id; float logprob; };
 struct lm_event {
 	enum lm_event_kind kind;
 	const char *text; size_t len;      /* LM_TEXT: whole UTF-8 characters, may be empty; valid until the next lm_next */
-	int32_t token; float logprob;      /* LM_TEXT, LM_PROMPT: token -1 when the text is a held-back tail */
+	int32_t token; float logprob;      /* LM_TEXT, LM_PROMPT: token -1 when the text is a held-back tail; logprob NaN
+	                                      when not asked for and for the first token of a prompt */
 	const struct lm_lp *top; int n_top;
 	int pos;                           /* position of `token` */
 	enum lm_finish finish;             /* LM_DONE */
-	int n_prompt, n_cached, n_out;     /* LM_DONE */
+	int n_prompt, n_cached, n_out;     /* LM_DONE; n_out counts the end token, which is shown only with `special` */
 	double t_prompt, t_out;            /* LM_DONE: seconds */
 	const char *stop;                  /* LM_DONE: the stop string that ended it, or NULL */
 	struct lm_err err;                 /* LM_FAILED */
@@ -67,7 +70,8 @@ void lm_engine_close(struct lm_engine *e);                     /* waits for runn
 struct lm_model_info {
 	const char *name, *arch, *path, *device, *quant;   /* quant: dtype that holds most bytes */
 	int n_vocab, n_ctx, n_ctx_train, n_embd, n_layer, n_threads;
-	uint64_t n_params, n_bytes, token_bytes, kv_bytes, file_bytes;
+	uint64_t n_params, n_bytes, token_bytes, file_bytes;
+	uint64_t kv_bytes;                 /* of the whole context; committed as it fills */
 	double t_load;
 	bool has_chat_template, add_bos, untested;
 };

@@ -17,7 +17,6 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -80,11 +79,18 @@ static void watch(struct call *c)
 	bufferevent_enable(bev, EV_READ);
 }
 
+static void sent(struct evhttp_request *req, void *ud)
+{
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
+	forget(ud);
+}
+
+/* The reply is complete; the call lives until its bytes have left. */
 static void unwatch(struct call *c)
 {
 	struct evhttp_connection *conn = evhttp_request_get_connection(c->req);
-	if (!conn) return;
-	evhttp_connection_set_closecb(conn, NULL, NULL);
+	c->pub.gone = NULL;
+	evhttp_request_set_on_complete_cb(c->req, sent, c);
 	bufferevent_setwatermark(evhttp_connection_get_bufferevent(conn), EV_READ, 0, 0);
 	evhttp_connection_set_timeout(conn, HTTP_IDLE_S);
 }
@@ -103,20 +109,27 @@ static const char *method_name(struct evhttp_request *req)
 	}
 }
 
-/* Path of the request, decoded, into *c.  false: it is none. */
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* Path of the request, decoded, into *c.  false: it is none, or there is no memory. */
 static bool take_path(struct call *c)
 {
 	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(c->req);
 	const char *raw = uri ? evhttp_uri_get_path(uri) : NULL;
-	size_t n = 0;
-	char *plain = evhttp_uridecode(raw && *raw ? raw : "/", 0, &n);
-	if (plain && strlen(plain) == n) {
-		while (n > 1 && plain[n - 1] == '/') n--;
-		plain[n] = 0;
-		c->path = lm_strdup(plain);
+	char *to = c->path = lm_strdup(raw && *raw ? raw : "/");
+	if (!to) return false;
+	for (const char *p = to; *p; p++, to++) {
+		bool coded = *p == '%' && hex(p[1]) >= 0 && hex(p[2]) >= 0;
+		*to = coded ? (char)(hex(p[1]) * 16 + hex(p[2])) : *p;
+		if (*to == 0) return false;
+		if (coded) p += 2;
 	}
-	free(plain);
-	return c->path != NULL;
+	*to = 0;
+	while (to > c->path + 1 && to[-1] == '/') *--to = 0;
+	return true;
 }
 
 static void on_request(struct evhttp_request *req, void *ud)
@@ -180,7 +193,6 @@ void http_reply(struct http_call *c, int status, const char *type, const char *b
 	unwatch(m);
 	evhttp_send_reply(m->req, b ? status : 503, NULL, b);
 	if (b) evbuffer_free(b);
-	forget(m);
 }
 
 void http_stream(struct http_call *c, const char *type)
@@ -201,10 +213,8 @@ void http_chunk(struct http_call *c, const char *p, size_t n)
 
 void http_end(struct http_call *c)
 {
-	struct call *m = mine(c);
-	unwatch(m);
-	evhttp_send_reply_end(m->req);
-	forget(m);
+	unwatch(mine(c));
+	evhttp_send_reply_end(mine(c)->req);
 }
 
 /* ---- wakes -------------------------------------------------------------------------------------------------- */

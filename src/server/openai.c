@@ -2,7 +2,6 @@
 #include "base/json.h"
 #include "server/api.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -331,6 +330,12 @@ static bool max_tokens(const json_t *o, const char *name, int lo, int *out, stru
 	return true;
 }
 
+static int add_json(const char *p, size_t n, void *buf)
+{
+	lm_buf_add(buf, p, n);
+	return ((struct lm_buf *)buf)->bad ? -1 : 0;
+}
+
 static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 {
 	const json_t *o = a->body;
@@ -346,9 +351,12 @@ static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 	a->logprobs = !lp ? -1 : top > 0 ? top : 0;
 	json_t *vars = field_messages(o, &cont, r);
 	if (!vars) return false;
-	char *json = json_dumps(vars, JSON_COMPACT), *at = NULL;
-	int rc = json ? lm_render_chat(a->s->e, json, strlen(json), &a->prompt, &err) : lm_fail(&err, LM_ENOMEM, "out of memory");
-	free(json);
+	struct lm_buf json = { 0 };
+	char *at = NULL;
+	int rc = json_dump_callback(vars, add_json, &json, JSON_COMPACT);
+	if (rc) rc = lm_fail(&err, LM_ENOMEM, "out of memory");
+	else rc = lm_render_chat(a->s->e, json.p, json.n, &a->prompt, &err);
+	lm_buf_free(&json);
 	if (!rc && cont)                         /* the answer goes on where the last message ends */
 		for (char *s = strstr(a->prompt, cont); s; s = strstr(s + 1, cont)) at = s + strlen(cont);
 	if (at) *at = 0;
