@@ -130,3 +130,4 @@ void kern_avx512_rows(struct kern *k);
 void kern_avx512_attn(struct kern *k);
 void kern_avx512vnni_gemv32(struct kern *k);
 void kern_avx512vnni_gemv256(struct kern *k);
+void kern_avx512vnni_gemm32(struct kern *k);

@@ -9,4 +9,5 @@ void kern_init_avx512(struct kern *k, unsigned flags)
 	if (!(flags & CPU_AVX512VNNI)) return;
 	kern_avx512vnni_gemv32(k);
 	kern_avx512vnni_gemv256(k);
+	kern_avx512vnni_gemm32(k);
 }

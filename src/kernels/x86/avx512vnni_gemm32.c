@@ -1,0 +1,158 @@
+/* avx512vnni_gemm32.c - GEMM of the types with blocks of 32 (DOT_X32).
+ * Codes are unsigned, w + zero; a tile's accumulators start at -zero * (sum of x), which pack_x computes. */
+#include "kernels/x86/avx512vnni_gemm.h"
+
+enum { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 };
+
+/* One block of 32 rows, and of 6 tokens. */
+struct wblock { uint8_t q[8][2][64]; float d[NR], m[NR]; };
+struct xtile { int32_t q[8][MR]; float d[MR], ds[MR]; int32_t start[MR]; };
+
+static size_t panel_bytes(int cols) { return (size_t)(cols / 32) * sizeof(struct wblock); }
+static size_t xp_bytes(int n_tok, int cols) { return n_tiles(n_tok) * (size_t)(cols / 32) * sizeof(struct xtile); }
+
+INLINE void pack_x(void *xp, const void *x, int n_tok, int cols, int zero)
+{
+	struct xtile *o = xp;
+	size_t stride = x32_bytes(cols);
+	for (int t0 = 0; t0 < n_tok; t0 += MR) {
+		const char *row = (const char *)x + (size_t)t0 * stride;
+		int n = n_tok - t0 < MR ? n_tok - t0 : MR;
+		for (int b = 0; b < cols / 32; b++, o++) {
+			pack_codes(o->q[0], row + 32 * b, stride, n, 8);
+			for (int t = 0; t < MR; t++) {
+				const char *p = row + (size_t)(t < n ? t : 0) * stride;
+				o->d[t] = ((const float *)(p + x32_d(cols)))[b];
+				o->ds[t] = ((const float *)(p + x32_ds(cols)))[b];
+				o->start[t] = -zero * ((const int32_t *)(p + x32_sum(cols)))[b];
+			}
+		}
+	}
+}
+static void pack_x0(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 0); }
+static void pack_x8(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 8); }
+static void pack_x16(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 16); }
+static void pack_x128(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 128); }
+
+/* ---- weights --------------------------------------------------------------------------------------------------- */
+/* Adds 16 where bit 4 i + byte of the row's dword h is set. */
+INLINE __m512i fifth_bits(__m512i v, __m512i h, int i)
+{
+	const __m512i spread = _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)),
+	                                       _mm512_set1_epi8((char)(i / 2)));
+	const __m512i bit = _mm512_set1_epi32(i % 2 ? (int)0x80402010 : 0x08040201);
+	__mmask64 k = _mm512_test_epi8_mask(_mm512_shuffle_epi8(h, spread), bit);
+	return _mm512_mask_add_epi8(v, k, v, _mm512_set1_epi8(16));
+}
+
+INLINE void pack_half(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
+{
+	const bool has_min = type == Q4_1 || type == Q5_1, five = type == Q5_0 || type == Q5_1;
+	__m512i v[8];
+	int64_t q = at + (has_min ? 4 : 2) + (five ? 4 : 0);
+	dwords_16rows(v, r, q);
+	if (type == Q8_0) {
+		dwords_16rows(v + 4, r, q + 16);
+		for (int i = 0; i < 8; i++) v[i] = _mm512_xor_si512(v[i], _mm512_set1_epi8((char)0x80));
+	} else {
+		for (int i = 0; i < 4; i++) v[i + 4] = high4(v[i]);
+		for (int i = 0; i < 4; i++) v[i] = low4(v[i]);
+	}
+	if (five) {
+		__m512i h = dword_16rows(r, q - 4);
+#pragma GCC unroll 8
+		for (int i = 0; i < 8; i++) v[i] = fifth_bits(v[i], h, i);
+	}
+	for (int i = 0; i < 8; i++) _mm512_store_si512(o->q[i][z], v[i]);
+	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at));
+	if (has_min) _mm512_store_ps(o->m + 16 * z, rows16_f16(r, at + 2));
+}
+
+INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols, int type)
+{
+	const int size = type == Q4_0 ? 18 : type == Q4_1 ? 20 : type == Q5_0 ? 22 : type == Q5_1 ? 24 : 34;
+	for (int z = 0; z < 2; z++) {
+		struct rows16 r = panel_rows(w, stride, rows, z);
+		struct wblock *o = panel;
+		for (int b = 0; b < cols / 32; b++) pack_half(o++, &r, (int64_t)b * size, z, type);
+	}
+}
+static void pack_q4_0(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q4_0); }
+static void pack_q4_1(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q4_1); }
+static void pack_q5_0(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q5_0); }
+static void pack_q5_1(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q5_1); }
+static void pack_q8_0(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q8_0); }
+
+/* ---- the tile: nt tokens --------------------------------------------------------------------------------------- */
+INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct xtile *x, int nt)
+{
+#pragma GCC unroll 6
+	for (int t = 0; t < nt; t++) dot[t][0] = dot[t][1] = dup32(&x->start[t]);
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++) {
+		__m512i w0 = _mm512_load_si512(w->q[i][0]), w1 = _mm512_load_si512(w->q[i][1]);
+#pragma GCC unroll 6
+		for (int t = 0; t < nt; t++) {
+			__m512i v = dup32(&x->q[i][t]);
+			dot[t][0] = _mm512_dpbusd_epi32(dot[t][0], w0, v);
+			dot[t][1] = _mm512_dpbusd_epi32(dot[t][1], w1, v);
+		}
+	}
+}
+
+INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtile *x, int rows, int n, int nt, bool has_min)
+{
+	__m512 acc[MR][2];
+	struct tree tree;
+	tree_start(&tree, acc, nt, n);
+	for (int b = 0; b < n; b++, w++, x++) {
+		__m512i dot[MR][2];
+		block_dots(dot, w, x, nt);
+#pragma GCC unroll 6
+		for (int t = 0; t < nt; t++)
+#pragma GCC unroll 2
+			for (int z = 0; z < 2; z++) {
+				__m512 d = _mm512_mul_ps(_mm512_load_ps(w->d + 16 * z), dupf(&x->d[t]));
+				acc[t][z] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(dot[t][z]), acc[t][z]);
+				if (has_min) acc[t][z] = _mm512_fmadd_ps(_mm512_load_ps(w->m + 16 * z), dupf(&x->ds[t]), acc[t][z]);
+			}
+		tree_step(&tree, acc, nt, b);
+	}
+	store_tile(y, ys, acc, nt, rows);
+}
+
+INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols, bool has_min)
+{
+	const struct xtile *x = xp;
+	int n = cols / 32, t = 0;
+	for (; t + MR <= n_tok; t += MR, x += n) tile(y + t * ys, ys, panel, x, rows, n, MR, has_min);
+	y += t * ys;
+	switch (n_tok - t) {
+	case 5: tile(y, ys, panel, x, rows, n, 5, has_min); break;
+	case 4: tile(y, ys, panel, x, rows, n, 4, has_min); break;
+	case 3: tile(y, ys, panel, x, rows, n, 3, has_min); break;
+	case 2: tile(y, ys, panel, x, rows, n, 2, has_min); break;
+	case 1: tile(y, ys, panel, x, rows, n, 1, has_min); break;
+	}
+}
+static void run_d(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, false); }
+static void run_dm(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, true); }
+
+static const struct kern_gemm with_min = { NR, MR, panel_bytes, xp_bytes, pack_x0, run_dm };
+static const struct kern_gemm zero8 = { NR, MR, panel_bytes, xp_bytes, pack_x8, run_d };
+static const struct kern_gemm zero16 = { NR, MR, panel_bytes, xp_bytes, pack_x16, run_d };
+static const struct kern_gemm zero128 = { NR, MR, panel_bytes, xp_bytes, pack_x128, run_d };
+
+INLINE void set(struct kern *k, enum dtype t, kern_pack *p, const struct kern_gemm *g)
+{
+	k->w[t].pack = p;
+	k->w[t].gemm = g;
+}
+void kern_avx512vnni_gemm32(struct kern *k)
+{
+	set(k, DT_Q4_0, pack_q4_0, &zero8);
+	set(k, DT_Q4_1, pack_q4_1, &with_min);
+	set(k, DT_Q5_0, pack_q5_0, &zero16);
+	set(k, DT_Q5_1, pack_q5_1, &with_min);
+	set(k, DT_Q8_0, pack_q8_0, &zero128);
+}
