@@ -128,6 +128,8 @@ INLINE __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i
 void kern_avx512_quant(struct kern *k);
 void kern_avx512_rows(struct kern *k);
 void kern_avx512_attn(struct kern *k);
+void kern_avx512_float(struct kern *k);
 void kern_avx512vnni_gemv32(struct kern *k);
 void kern_avx512vnni_gemv256(struct kern *k);
 void kern_avx512vnni_gemm32(struct kern *k);
+void kern_avx512vnni_gemm256(struct kern *k);

@@ -6,8 +6,10 @@ void kern_init_avx512(struct kern *k, unsigned flags)
 	kern_avx512_quant(k);
 	kern_avx512_rows(k);
 	kern_avx512_attn(k);
+	kern_avx512_float(k);
 	if (!(flags & CPU_AVX512VNNI)) return;
 	kern_avx512vnni_gemv32(k);
 	kern_avx512vnni_gemv256(k);
 	kern_avx512vnni_gemm32(k);
+	kern_avx512vnni_gemm256(k);
 }

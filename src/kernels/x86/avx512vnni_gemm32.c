@@ -1,17 +1,18 @@
 /* avx512vnni_gemm32.c - GEMM of the types with blocks of 32 (DOT_X32).
- * Codes are unsigned, w + zero; a tile's accumulators start at -zero * (sum of x), which pack_x computes. */
+ * Codes are unsigned, w + zero; a tile's accumulators start at -zero * (sum of x), which pack_x computes for every zero,
+ * so that one packed activation serves all types. */
 #include "kernels/x86/avx512vnni_gemm.h"
 
 enum { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 };
 
 /* One block of 32 rows, and of 6 tokens. */
 struct wblock { uint8_t q[8][2][64]; float d[NR], m[NR]; };
-struct xtile { int32_t q[8][MR]; float d[MR], ds[MR]; int32_t start[MR]; };
+struct xtile { int32_t q[8][MR]; float d[MR], ds[MR]; int32_t start[3][MR]; };     /* for the zeros 8, 16, 128 */
 
 static size_t panel_bytes(int cols) { return (size_t)(cols / 32) * sizeof(struct wblock); }
 static size_t xp_bytes(int n_tok, int cols) { return n_tiles(n_tok) * (size_t)(cols / 32) * sizeof(struct xtile); }
 
-INLINE void pack_x(void *xp, const void *x, int n_tok, int cols, int zero)
+static void pack_x(void *xp, const void *x, int n_tok, int cols)
 {
 	struct xtile *o = xp;
 	size_t stride = x32_bytes(cols);
@@ -24,15 +25,14 @@ INLINE void pack_x(void *xp, const void *x, int n_tok, int cols, int zero)
 				const char *p = row + (size_t)(t < n ? t : 0) * stride;
 				o->d[t] = ((const float *)(p + x32_d(cols)))[b];
 				o->ds[t] = ((const float *)(p + x32_ds(cols)))[b];
-				o->start[t] = -zero * ((const int32_t *)(p + x32_sum(cols)))[b];
+				int32_t sum = ((const int32_t *)(p + x32_sum(cols)))[b];
+				o->start[0][t] = -8 * sum;
+				o->start[1][t] = -16 * sum;
+				o->start[2][t] = -128 * sum;
 			}
 		}
 	}
 }
-static void pack_x0(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 0); }
-static void pack_x8(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 8); }
-static void pack_x16(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 16); }
-static void pack_x128(void *xp, const void *x, int n_tok, int cols) { pack_x(xp, x, n_tok, cols, 128); }
 
 /* ---- weights --------------------------------------------------------------------------------------------------- */
 /* Adds 16 where bit 4 i + byte of the row's dword h is set. */
@@ -83,11 +83,12 @@ static void pack_q5_0(void *panel, const void *w, int64_t stride, int rows, int 
 static void pack_q5_1(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q5_1); }
 static void pack_q8_0(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q8_0); }
 
-/* ---- the tile: nt tokens --------------------------------------------------------------------------------------- */
-INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct xtile *x, int nt)
+/* ---- the tile: nt tokens; types without a zero have minima --------------------------------------------------------------------------------------- */
+INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct xtile *x, int nt, int zero)
 {
 #pragma GCC unroll 6
-	for (int t = 0; t < nt; t++) dot[t][0] = dot[t][1] = dup32(&x->start[t]);
+	for (int t = 0; t < nt; t++)
+		dot[t][0] = dot[t][1] = zero ? dup32(&x->start[zero == 8 ? 0 : zero == 16 ? 1 : 2][t]) : _mm512_setzero_si512();
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) {
 		__m512i w0 = _mm512_load_si512(w->q[i][0]), w1 = _mm512_load_si512(w->q[i][1]);
@@ -100,48 +101,50 @@ INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct 
 	}
 }
 
-INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtile *x, int rows, int n, int nt, bool has_min)
+INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtile *x, int rows, int n, int nt, int zero)
 {
 	__m512 acc[MR][2];
 	struct tree tree;
 	tree_start(&tree, acc, nt, n);
 	for (int b = 0; b < n; b++, w++, x++) {
 		__m512i dot[MR][2];
-		block_dots(dot, w, x, nt);
+		block_dots(dot, w, x, nt, zero);
 #pragma GCC unroll 6
 		for (int t = 0; t < nt; t++)
 #pragma GCC unroll 2
 			for (int z = 0; z < 2; z++) {
 				__m512 d = _mm512_mul_ps(_mm512_load_ps(w->d + 16 * z), dupf(&x->d[t]));
 				acc[t][z] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(dot[t][z]), acc[t][z]);
-				if (has_min) acc[t][z] = _mm512_fmadd_ps(_mm512_load_ps(w->m + 16 * z), dupf(&x->ds[t]), acc[t][z]);
+				if (!zero) acc[t][z] = _mm512_fmadd_ps(_mm512_load_ps(w->m + 16 * z), dupf(&x->ds[t]), acc[t][z]);
 			}
 		tree_step(&tree, acc, nt, b);
 	}
 	store_tile(y, ys, acc, nt, rows);
 }
 
-INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols, bool has_min)
+INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols, int zero)
 {
 	const struct xtile *x = xp;
 	int n = cols / 32, t = 0;
-	for (; t + MR <= n_tok; t += MR, x += n) tile(y + t * ys, ys, panel, x, rows, n, MR, has_min);
+	for (; t + MR <= n_tok; t += MR, x += n) tile(y + t * ys, ys, panel, x, rows, n, MR, zero);
 	y += t * ys;
 	switch (n_tok - t) {
-	case 5: tile(y, ys, panel, x, rows, n, 5, has_min); break;
-	case 4: tile(y, ys, panel, x, rows, n, 4, has_min); break;
-	case 3: tile(y, ys, panel, x, rows, n, 3, has_min); break;
-	case 2: tile(y, ys, panel, x, rows, n, 2, has_min); break;
-	case 1: tile(y, ys, panel, x, rows, n, 1, has_min); break;
+	case 5: tile(y, ys, panel, x, rows, n, 5, zero); break;
+	case 4: tile(y, ys, panel, x, rows, n, 4, zero); break;
+	case 3: tile(y, ys, panel, x, rows, n, 3, zero); break;
+	case 2: tile(y, ys, panel, x, rows, n, 2, zero); break;
+	case 1: tile(y, ys, panel, x, rows, n, 1, zero); break;
 	}
 }
-static void run_d(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, false); }
-static void run_dm(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, true); }
+static void run0(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 0); }
+static void run8(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 8); }
+static void run16(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 16); }
+static void run128(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 128); }
 
-static const struct kern_gemm with_min = { NR, MR, panel_bytes, xp_bytes, pack_x0, run_dm };
-static const struct kern_gemm zero8 = { NR, MR, panel_bytes, xp_bytes, pack_x8, run_d };
-static const struct kern_gemm zero16 = { NR, MR, panel_bytes, xp_bytes, pack_x16, run_d };
-static const struct kern_gemm zero128 = { NR, MR, panel_bytes, xp_bytes, pack_x128, run_d };
+static const struct kern_gemm zero0 = { NR, MR, panel_bytes, xp_bytes, pack_x, run0 };
+static const struct kern_gemm zero8 = { NR, MR, panel_bytes, xp_bytes, pack_x, run8 };
+static const struct kern_gemm zero16 = { NR, MR, panel_bytes, xp_bytes, pack_x, run16 };
+static const struct kern_gemm zero128 = { NR, MR, panel_bytes, xp_bytes, pack_x, run128 };
 
 INLINE void set(struct kern *k, enum dtype t, kern_pack *p, const struct kern_gemm *g)
 {
@@ -151,8 +154,8 @@ INLINE void set(struct kern *k, enum dtype t, kern_pack *p, const struct kern_ge
 void kern_avx512vnni_gemm32(struct kern *k)
 {
 	set(k, DT_Q4_0, pack_q4_0, &zero8);
-	set(k, DT_Q4_1, pack_q4_1, &with_min);
+	set(k, DT_Q4_1, pack_q4_1, &zero0);
 	set(k, DT_Q5_0, pack_q5_0, &zero16);
-	set(k, DT_Q5_1, pack_q5_1, &with_min);
+	set(k, DT_Q5_1, pack_q5_1, &zero0);
 	set(k, DT_Q8_0, pack_q8_0, &zero128);
 }
