@@ -109,7 +109,8 @@ fuzz-%:
 	@$(FUZZ_MAKE) BUILD=build/fuzz build/fuzz/fuzz_$*
 	@mkdir -p build/fuzz/corpus/$*
 	build/fuzz/fuzz_$* -max_total_time=$(FUZZ_TIME) -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
-	  -artifact_prefix=build/fuzz/ build/fuzz/corpus/$* tests/fuzz/corpus/$*
+	  $(patsubst %,-dict=%,$(wildcard tests/fuzz/$*.dict)) -artifact_prefix=build/fuzz/ \
+	  build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBOBJ)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
