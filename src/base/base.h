@@ -48,7 +48,7 @@ void lm_free(void *p);
 void *lm_pages(size_t n);
 void lm_pages_free(void *p, size_t n);
 char *lm_strdup(const char *s);
-/* A debug build (LM_DEBUG) asserts that this thread allocates nothing while forbidden: loops that promise so. */
+/* A debug build (LM_DEBUG) traps when this thread allocates while forbidden: for loops that promise not to. */
 #ifdef LM_DEBUG
 void lm_alloc_forbid(bool on);
 #else

@@ -1,12 +1,13 @@
 /* kv.h - where the element (head, position, dimension) of a KV block lies.  The layout of ops.h, once.
  *
- * A block is n_kv heads, one after the other, each contiguous, so that a kernel needs the address of a head alone.
+ * A block is n_kv heads, one after the other, each contiguous: a kernel needs the address of a head alone.
  * Keys of a head:    F32, F16, BF16  [2 halves][dim][16 positions]
- *                    Q8_0            int8 [2 halves][dim/4][16 positions][4], then f32 scales [2 halves][dim/32][16]
+ *                    Q8_0            int8 [2 halves][dim/4][16 positions][4], then f32 scales
+ *                                    [2 halves][dim/32][16 positions]
  * Values of a head:  F32, F16, BF16  [32 positions][dim]
  *                    Q8_0            int8 [32 positions][dim], then f32 scales [32 positions][dim/32]
- * Q8_0 rows are quantised as exact.h quantises activations: one f32 scale per 32 elements, |q| <= 127.  A head's size
- * is always a multiple of 64 bytes. */
+ * Q8_0 rows are quantised as exact.h quantises activations: one f32 scale per 32 elements, |q| <= 127.  The
+ * size of a head is always a multiple of 64 bytes. */
 #pragma once
 #include "kernels/ops.h"
 
@@ -28,7 +29,7 @@ static inline int64_t kv_block_bytes(enum dtype t, int n_kv, int dim)
 	int64_t h = kv_head_bytes(t, dim), all;
 	return h < 0 || n_kv < 1 || __builtin_mul_overflow(h, (int64_t)n_kv, &all) ? -1 : all;
 }
-/* Byte offsets inside a head of key or value element d of position p (0 <= p < KV_BLOCK), and of its scale. */
+/* Byte offsets inside a head of key or value element d of position p (0 <= p < KV_BLOCK); of its scale. */
 static inline size_t kv_key_at(enum dtype t, int dim, int p, int d)
 {
 	size_t half = (size_t)(p / 16), i = (size_t)(p % 16), n = (size_t)dim, k = (size_t)d;

@@ -1,8 +1,8 @@
-/* ref.c - every op of ops.h, slowly and obviously: the definition that all devices are held against.  Weights go
- * through their scalar decoder, activations stay f32, every sum is a double.
+/* ref.c - every op of ops.h, slowly and obviously: the definition that all devices are held against.  Weights
+ * go through their scalar decoder, activations stay f32, every sum is a double.
  *
  * GOTCHAS
- *   norm    a weight row as wide as a group serves every group; one as wide as the row has its own values per column
+ *   norm    a weight row as wide as a group serves every group; one as wide as the row has values per column
  *   rope    the first r->dims elements of each head turn, the rest pass through
  *   window  W keys including the query's own; without a causal mask W/2 to either side
  *   softcap on the scaled score, before the mask */
@@ -33,17 +33,22 @@ static void ref_close(struct backend *b)
 	lm_free(r);
 }
 
-static int ref_alloc(struct backend *b, struct mat *m, int32_t rows, int32_t cols, enum dtype t, struct lm_err *err)
+static int ref_alloc(struct backend *b, struct mat *m, int32_t rows, int32_t cols, enum dtype t,
+		     struct lm_err *err)
 {
 	int64_t row = quant_row_bytes(t, cols);
 	size_t stride, all;
 	(void)b;
 	if (rows < 1 || cols < 1 || row < 1 || !lm_add_size((size_t)row, 63, &stride))
-		return lm_fail(err, LM_EINVAL, "a matrix of %d rows by %d columns cannot be made", (int)rows, (int)cols);
+		return lm_fail(err, LM_EINVAL, "a matrix of %d rows by %d columns cannot be made", (int)rows,
+			       (int)cols);
 	stride &= ~(size_t)63;
 	if (!lm_mul_size(stride, (size_t)rows, &all))
-		return lm_fail(err, LM_EINVAL, "a matrix of %d rows of %zu bytes is too large", (int)rows, stride);
-	*m = (struct mat){ .base = lm_aligned(64, all), .rows = rows, .cols = cols, .stride = (int64_t)stride, .type = t };
+		return lm_fail(err, LM_EINVAL, "a matrix of %d rows of %zu bytes is too large", (int)rows,
+			       stride);
+	*m = (struct mat){
+		.base = lm_aligned(64, all), .rows = rows, .cols = cols, .stride = (int64_t)stride, .type = t
+	};
 	return m->base ? 0 : lm_fail(err, LM_ENOMEM, "out of memory: %zu bytes for a matrix", all);
 }
 
@@ -74,7 +79,8 @@ static void ref_write(struct backend *b, const struct mat *dst, const void *src)
 {
 	int64_t n = quant_row_bytes(dst->type, dst->cols);
 	(void)b;
-	for (int32_t r = 0; r < dst->rows; r++) memcpy(mat_row(*dst, r), (const char *)src + r * n, (size_t)n);
+	for (int32_t r = 0; r < dst->rows; r++)
+		memcpy(mat_row(*dst, r), (const char *)src + r * n, (size_t)n);
 }
 
 static void ref_read(struct backend *b, void *dst, const struct mat *src)
@@ -103,7 +109,8 @@ static int ref_end(struct backend *b, struct lm_err *err)
 }
 
 /* ---- dense -------------------------------------------------------------------------------------------- */
-static void ref_embed(struct backend *b, struct mat y, const struct mat *table, const struct seqs *s, float scale)
+static void ref_embed(struct backend *b, struct mat y, const struct mat *table, const struct seqs *s,
+		      float scale)
 {
 	const struct dtype_info *info = quant_info(table->type);
 	(void)b;
@@ -115,7 +122,8 @@ static void ref_embed(struct backend *b, struct mat y, const struct mat *table, 
 }
 
 /* One norm over n elements; w and bias may be NULL. */
-static void norm_one(float *y, const float *x, const float *w, const float *bias, int n, enum norm_kind k, double eps)
+static void norm_one(float *y, const float *x, const float *w, const float *bias, int n, enum norm_kind k,
+		     double eps)
 {
 	double mean = 0, sq = 0, f;
 
@@ -128,8 +136,8 @@ static void norm_one(float *y, const float *x, const float *w, const float *bias
 	for (int i = 0; i < n; i++) y[i] = (float)((x[i] - mean) * f * (w ? w[i] : 1) + (bias ? bias[i] : 0));
 }
 
-static void ref_norm(struct backend *b, struct mat y, struct mat x, const struct mat *w, const struct mat *bias,
-                     enum norm_kind k, float eps, int group)
+static void ref_norm(struct backend *b, struct mat y, struct mat x, const struct mat *w,
+		     const struct mat *bias, enum norm_kind k, float eps, int group)
 {
 	int n = group ? group : x.cols;
 	const float *wv = vec(w), *bv = vec(bias);
@@ -167,7 +175,8 @@ static void linear_tile(const struct lin *l, struct mat x, int64_t r, int t0, in
 		info->decode(c, w + k / info->block_elems * info->block_bytes, m);
 		for (int t = 0; t < n; t++) acc[t] += dot(c, row_f32(x, t0 + t) + k, m);
 	}
-	for (int t = 0; t < n; t++) row_f32(l->y, t0 + t)[r] = (float)(l->scale * (acc[t] + (bias ? bias[r] : 0)));
+	for (int t = 0; t < n; t++)
+		row_f32(l->y, t0 + t)[r] = (float)(l->scale * (acc[t] + (bias ? bias[r] : 0)));
 }
 
 static void linear_job(void *ctx, int tid, int n_threads)
@@ -183,7 +192,8 @@ static void linear_job(void *ctx, int tid, int n_threads)
 
 static void ref_linear(struct backend *b, const struct lin *l, int n, struct mat x)
 {
-	for (int i = 0; i < n; i++) lm_pool_run(((struct ref *)b)->pool, linear_job, &(struct linear_job){ &l[i], x });
+	for (int i = 0; i < n; i++)
+		lm_pool_run(((struct ref *)b)->pool, linear_job, &(struct linear_job){ &l[i], x });
 }
 
 static void ref_add(struct backend *b, struct mat y, struct mat x, float scale)
@@ -203,7 +213,8 @@ static double act_one(double g, double u, enum act a)
 	case ACT_SIGMOID: return sigmoid(g) * u;
 	case ACT_SILU: return g * sigmoid(g) * u;
 	case ACT_GELU: return 0.5 * g * (1 + erf(g * 0.70710678118654752440)) * u;
-	case ACT_GELU_TANH: return 0.5 * g * (1 + tanh(0.79788456080286535588 * (g + 0.044715 * g * g * g))) * u;
+	case ACT_GELU_TANH:
+		return 0.5 * g * (1 + tanh(0.79788456080286535588 * (g + 0.044715 * g * g * g))) * u;
 	case ACT_RELU2: return g > 0 ? g * g * u : 0;
 	case ACT_SWIGLU_OAI:                     /* gpt-oss: clamped, and one added to the linear half */
 		g = fmin(g, 7), u = fmax(fmin(u, 7), -7);
@@ -226,7 +237,8 @@ static void ref_softcap(struct backend *b, struct mat x, float cap)
 {
 	(void)b;
 	for (int t = 0; t < x.rows; t++)
-		for (int i = 0; i < x.cols; i++) row_f32(x, t)[i] = (float)(cap * tanh((double)row_f32(x, t)[i] / cap));
+		for (int i = 0; i < x.cols; i++)
+			row_f32(x, t)[i] = (float)(cap * tanh((double)row_f32(x, t)[i] / cap));
 }
 
 static void ref_gather(struct backend *b, struct mat y, struct mat x, const int32_t *row)
@@ -237,15 +249,18 @@ static void ref_gather(struct backend *b, struct mat y, struct mat x, const int3
 }
 
 /* ---- attention ---------------------------------------------------------------------------------------- */
-static void ref_rope(struct backend *b, struct mat x, int head_dim, const struct seqs *s, const struct rope *r)
+static void ref_rope(struct backend *b, struct mat x, int head_dim, const struct seqs *s,
+		     const struct rope *r)
 {
 	int half = r->dims / 2;
 	(void)b;
 	for (int t = 0; t < x.rows; t++)
 		for (float *h = row_f32(x, t); h < row_f32(x, t) + x.cols; h += head_dim)
 			for (int i = 0; i < half; i++) {
-				float *p = r->kind == ROPE_PAIRS ? h + 2 * i : h + i, *q = r->kind == ROPE_PAIRS ? p + 1 : p + half;
-				double a = s->pos[t] * r->inv_freq[i], c = cos(a) * r->mscale, d = sin(a) * r->mscale, p0 = *p;
+				float *p = r->kind == ROPE_PAIRS ? h + 2 * i : h + i,
+				      *q = r->kind == ROPE_PAIRS ? p + 1 : p + half;
+				double a = s->pos[t] * r->inv_freq[i], c = cos(a) * r->mscale,
+				       d = sin(a) * r->mscale, p0 = *p;
 				*p = (float)(p0 * c - *q * d);
 				*q = (float)(p0 * d + *q * c);
 			}
@@ -309,12 +324,12 @@ static void kv_set(const struct kv_row *r, const float *x)
 
 static struct kv_row kv_row(struct mat blocks, int head, int dim, bool value, const int32_t *table, int pos)
 {
-	return (struct kv_row){ kv_head(blocks, table[pos / KV_BLOCK], blocks.type, dim, head), blocks.type, dim,
-	                        pos % KV_BLOCK, value };
+	return (struct kv_row){ kv_head(blocks, table[pos / KV_BLOCK], blocks.type, dim, head), blocks.type,
+				dim, pos % KV_BLOCK, value };
 }
 
-static void ref_kv_put(struct backend *b, const struct kv *kv, struct mat k, struct mat v, const struct attn *a,
-                       const struct seqs *s)
+static void ref_kv_put(struct backend *b, const struct kv *kv, struct mat k, struct mat v,
+		       const struct attn *a, const struct seqs *s)
 {
 	(void)b;
 	for (int t = 0; t < s->n_rows; t++)
@@ -384,8 +399,8 @@ static void attend_job(void *ctx, int tid, int n_threads)
 	for (int64_t i = lo; i < hi; i++) attend_one(j, (int)(i / j->a->n_head), (int)(i % j->a->n_head));
 }
 
-static void ref_attend(struct backend *b, struct mat y, struct mat q, const struct kv *kv, const struct attn *a,
-                       const struct seqs *s)
+static void ref_attend(struct backend *b, struct mat y, struct mat q, const struct kv *kv,
+		       const struct attn *a, const struct seqs *s)
 {
 	lm_pool_run(((struct ref *)b)->pool, attend_job, &(struct attend_job){ y, q, kv, a, s });
 }
@@ -394,7 +409,8 @@ static const struct backend_ops ref_ops = {
 	.close = ref_close, .alloc = ref_alloc, .free = ref_free, .import = ref_import, .has = ref_has,
 	.write = ref_write, .read = ref_read, .kv_bytes = ref_kv_bytes, .begin = ref_begin, .end = ref_end,
 	.embed = ref_embed, .norm = ref_norm, .linear = ref_linear, .add = ref_add, .act = ref_act,
-	.softcap = ref_softcap, .gather = ref_gather, .rope = ref_rope, .kv_put = ref_kv_put, .attend = ref_attend,
+	.softcap = ref_softcap, .gather = ref_gather, .rope = ref_rope, .kv_put = ref_kv_put,
+	.attend = ref_attend,
 };
 
 int backend_ref(struct backend **out, struct lm_err *err)

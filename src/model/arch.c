@@ -1,11 +1,11 @@
-/* arch.c - every architecture we run, one row each.  What a file shows by the tensors it holds (biases, q/k norms,
- * gated or plain ffn, fused projections, tied output, learned positions, post-norms) and what it says in its keys is
- * not repeated here; a row states only what neither can show. */
+/* arch.c - every architecture we run, one row each.  What a file shows by the tensors it holds (biases, q/k
+ * norms, gated or plain ffn, fused projections, tied output, learned positions, post-norms) and what it says
+ * in its keys is not repeated here; a row states only what neither can show. */
 #include "model/arch.h"
 #include <math.h>
 
-/* Gemma 2 and 3: no key holds query_pre_attn_scalar.  It is the head size except in the 27B models, the only ones
- * whose heads have 128 elements: there it is n_embd / n_head. */
+/* Gemma 2 and 3: no key holds query_pre_attn_scalar.  It is the head size except in the 27B models, the only
+ * ones whose heads have 128 elements: there it is n_embd / n_head. */
 static int finish_gemma(struct model *m, const struct file *f, struct lm_err *err)
 {
 	(void)f, (void)err;
@@ -53,6 +53,7 @@ static int finish_stablelm(struct model *m, const struct file *f, struct lm_err 
 #define PAIRS .rope = ROPE_PAIRS
 #define HALVES .rope = ROPE_HALVES
 
+/* clang-format off */
 const struct arch arch_table[] = {
 	/* sequential, RMS norm */
 	{ .name = "llama",      RMS, SEQ, .act = ACT_SILU, PAIRS },
@@ -64,15 +65,17 @@ const struct arch arch_table[] = {
 	{ .name = "glm4",       RMS, SEQ, .act = ACT_SILU, PAIRS },
 	{ .name = "ernie4_5",   RMS, SEQ, .act = ACT_SILU, PAIRS },
 	{ .name = "arcee",      RMS, SEQ, .act = ACT_RELU2, PAIRS },
-	{ .name = "seed_oss",   RMS, SEQ, .act = ACT_SILU, HALVES, .alias = { { "post_attention_norm", "ffn_norm" } } },
+	{ .name = "seed_oss",   RMS, SEQ, .act = ACT_SILU, HALVES,
+	  .alias = { { "post_attention_norm", "ffn_norm" } } },
 	{ .name = "olmo2",      RMS, SEQ, .act = ACT_SILU, HALVES, .global = { 4, 3 },
 	  .flags = AF_QK_NORM_ROW | AF_LOCAL_PLAIN },
-	{ .name = "exaone4",    RMS, SEQ, .act = ACT_SILU, HALVES, .global = { 4, 3 }, .flags = AF_ROPE_ONLY_SWA },
+	{ .name = "exaone4",    RMS, SEQ, .act = ACT_SILU, HALVES, .global = { 4, 3 },
+	  .flags = AF_ROPE_ONLY_SWA },
 	{ .name = "gemma",      RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .flags = AF_EMBED_SQRT_D },
 	{ .name = "gemma2",     RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 2, 1 }, .window = 4096,
 	  .flags = AF_EMBED_SQRT_D, .finish = finish_gemma },
-	{ .name = "gemma3",     RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 6, 5 }, .base_local = 10000,
-	  .flags = AF_EMBED_SQRT_D | AF_LOCAL_PLAIN, .finish = finish_gemma },
+	{ .name = "gemma3",     RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 6, 5 },
+	  .base_local = 10000, .flags = AF_EMBED_SQRT_D | AF_LOCAL_PLAIN, .finish = finish_gemma },
 	/* layer norm */
 	{ .name = "gpt2",       LN, SEQ, .act = ACT_GELU_TANH },
 	{ .name = "starcoder2", LN, SEQ, .act = ACT_GELU_TANH, HALVES },
@@ -83,8 +86,10 @@ const struct arch arch_table[] = {
 	{ .name = "gptneox",    LN, PAR, .act = ACT_GELU, HALVES, .finish = finish_gptneox },
 	{ .name = "falcon",     LN, PAR, .act = ACT_GELU, HALVES, .finish = finish_falcon },
 	{ .name = "command-r",  LN, PAR, .act = ACT_SILU, PAIRS },
-	{ .name = "cohere2",    LN, PAR, .act = ACT_SILU, PAIRS, .global = { 4, 3 }, .flags = AF_ROPE_ONLY_SWA },
+	{ .name = "cohere2",    LN, PAR, .act = ACT_SILU, PAIRS, .global = { 4, 3 },
+	  .flags = AF_ROPE_ONLY_SWA },
 };
+/* clang-format on */
 const int n_arch = sizeof arch_table / sizeof arch_table[0];
 
 const char *model_arch(int i) { return i >= 0 && i < n_arch ? arch_table[i].name : NULL; }

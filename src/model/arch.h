@@ -1,5 +1,5 @@
-/* arch.h - an architecture is a row of data.  Only load.c reads it: it copies the row's facts into hparams and
- * layers, and the forward pass follows those. */
+/* arch.h - an architecture is a row of data.  Only load.c reads it: it copies the row's facts into hparams
+ * and layers, and the forward pass follows those. */
 #pragma once
 #include "model/layers.h"
 
@@ -21,11 +21,11 @@ struct arch {
 	struct every global;         /* with a sliding window: which layers see everything */
 	struct every no_rope;        /* layers without positions */
 	int window;                  /* when the file has no attention.sliding_window */
-	float base_local;            /* of sliding layers when the file has no rope.freq_base_swa; 0: as global layers */
+	float base_local; /* of sliding layers when the file has no rope.freq_base_swa; 0: as global layers */
 	unsigned flags;
 	struct alias alias[2];       /* tensor names this family uses in another sense */
 	bool untested;               /* no golden vouches for the row */
-	/* After binding: values derived from numbers of the file, a norm moved to another slot; <= 20 lines. */
+	/* After binding: values derived from numbers of the file, a norm moved to another slot. */
 	int (*finish)(struct model *m, const struct file *f, struct lm_err *err);
 };
 extern const struct arch arch_table[];

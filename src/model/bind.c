@@ -1,5 +1,6 @@
-/* bind.c - tensors of the file to slots of the model.  A slot is a row: name, place, shape.  Absent optional tensors
- * leave their slot empty; every tensor of the file must fill a slot or be on the list of the ignorable. */
+/* bind.c - tensors of the file to slots of the model.  A slot is a row: name, place, shape.  Absent optional
+ * tensors leave their slot empty; every tensor of the file must fill a slot or be on the list of the
+ * ignorable. */
 #include "model/layers.h"
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ struct slot {
 	const char *name, *part;          /* "attn_q", "weight" */
 	size_t at;                        /* offset of the mat in struct layer or struct model */
 	enum dim rows, cols;              /* rows ONE: a vector, made f32 */
-	enum dim alt;                     /* also accepted: rows of a matrix, length of a vector; ONE: nothing else */
+	enum dim alt;                     /* also accepted as rows (length of a vector); ONE: nothing else */
 	bool required;
 };
 #define L(field) offsetof(struct layer, field)
@@ -104,8 +105,8 @@ static const char *shape(char *buf, size_t n, const struct tensor *t)
 }
 
 /* The tensor's rows and columns against the slot; *rows, *cols are what fits. */
-static int check_shape(struct binder *b, const struct slot *s, const struct layer *l, const struct tensor *t, int *rows,
-                       int *cols)
+static int check_shape(struct binder *b, const struct slot *s, const struct layer *l, const struct tensor *t,
+		       int *rows, int *cols)
 {
 	char found[96];
 	int r = dim_of(b->m, l, s->rows), c = dim_of(b->m, l, s->cols), alt = dim_of(b->m, l, s->alt);
@@ -117,7 +118,8 @@ static int check_shape(struct binder *b, const struct slot *s, const struct laye
 		fits = n == c && t->n_dims == 1;
 		if (!fits && s->alt != ONE && n == alt && t->n_dims <= 2) fits = true, c = alt;
 	} else {
-		fits = t->n_dims == 2 && t->dim[1] == c && (t->dim[0] == r || (s->alt != ONE && t->dim[0] == alt));
+		fits = t->n_dims == 2 && t->dim[1] == c &&
+		       (t->dim[0] == r || (s->alt != ONE && t->dim[0] == alt));
 		if (fits) r = (int)t->dim[0];
 	}
 	*rows = r, *cols = c;
@@ -138,7 +140,9 @@ static int bind_vector(struct binder *b, struct mat *out, const struct tensor *t
 		               quant_info(t->type) ? quant_info(t->type)->name : "unknown");
 	if (!v) return lm_fail(b->err, LM_ENOMEM, "out of memory for %s", t->name);
 	quant_info(t->type)->decode(v, t->data, n);
-	*out = (struct mat){ .rows = 1, .cols = n, .stride = (int64_t)n * (int64_t)sizeof *v, .type = DT_F32 };
+	*out = (struct mat){
+		.rows = 1, .cols = n, .stride = (int64_t)n * (int64_t)sizeof *v, .type = DT_F32
+	};
 	return m->be->op->import(m->be, out, v, b->err);
 }
 
@@ -149,14 +153,15 @@ static int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t
 	int64_t stride = quant_row_bytes(t->type, cols);
 
 	if (!info || stride < 0 || !m->be->op->has(m->be, t->type))
-		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies", t->name,
-		               info ? info->name : "unknown", m->be->name);
+		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies",
+			       t->name, info ? info->name : "unknown", m->be->name);
 	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = t->type };
 	return m->be->op->import(m->be, out, t->data, b->err);
 }
 
 /* The tensor that fills slot s of layer il (-1: of the model), under the family's aliases; NULL: absent. */
-static const struct tensor *slot_tensor(const struct binder *b, const struct slot *s, int il, char *name, size_t n)
+static const struct tensor *slot_tensor(const struct binder *b, const struct slot *s, int il, char *name,
+					size_t n)
 {
 	const char *base = s->name;
 
@@ -180,7 +185,8 @@ static int bind_slot(struct binder *b, const struct slot *s, int il)
 
 	if (!t) return s->required ? lm_fail(b->err, LM_EFORMAT, "the tensor %s is missing", name) : 0;
 	if (t->fix != FIX_NONE) return lm_fail(b->err, LM_EUNSUPPORTED, "%s: needs a transform", t->name);
-	if (out->base) return lm_fail(b->err, LM_EFORMAT, "%s: another tensor already fills its place", t->name);
+	if (out->base)
+		return lm_fail(b->err, LM_EFORMAT, "%s: another tensor already fills its place", t->name);
 	if ((rc = check_shape(b, s, l, t, &rows, &cols))) return rc;
 	if (s->rows == ONE) rc = bind_vector(b, out, t, cols);
 	else rc = bind_matrix(b, out, t, rows, cols);
@@ -200,27 +206,33 @@ static int bind_slot(struct binder *b, const struct slot *s, int il)
 static int split_fused(struct binder *b, int il)
 {
 	struct layer *l = &b->m->layer[il];
-	int q = l->attn.n_head * l->attn.dim_k, k = l->attn.n_kv * l->attn.dim_k, v = l->attn.n_kv * l->attn.dim_v;
+	int q = l->attn.n_head * l->attn.dim_k, k = l->attn.n_kv * l->attn.dim_k,
+	    v = l->attn.n_kv * l->attn.dim_v;
 	bool any = l->a.q.base || l->a.k.base || l->a.v.base;
 
 	if (l->a.qkv.base) {
-		if (any) return lm_fail(b->err, LM_EFORMAT, "blk.%d: both attn_qkv and attn_q, attn_k or attn_v", il);
+		if (any)
+			return lm_fail(b->err, LM_EFORMAT,
+				       "blk.%d: both attn_qkv and attn_q, attn_k or attn_v", il);
 		l->a.q = mat_rows(l->a.qkv, 0, q);
 		l->a.k = mat_rows(l->a.qkv, q, k);
 		l->a.v = mat_rows(l->a.qkv, q + k, v);
 	} else if (!l->a.q.base || !l->a.k.base || !l->a.v.base) {
-		return lm_fail(b->err, LM_EFORMAT, "blk.%d: attn_q, attn_k and attn_v (or attn_qkv) are not all there", il);
+		return lm_fail(b->err, LM_EFORMAT,
+			       "blk.%d: attn_q, attn_k and attn_v (or attn_qkv) are not all there", il);
 	}
 	if (l->a.bqkv.base) {
 		if (l->a.bq.base || l->a.bk.base || l->a.bv.base)
-			return lm_fail(b->err, LM_EFORMAT, "blk.%d: both attn_qkv.bias and separate biases", il);
+			return lm_fail(b->err, LM_EFORMAT, "blk.%d: both attn_qkv.bias and separate biases",
+				       il);
 		l->a.bq = mat_cols(l->a.bqkv, 0, q);
 		l->a.bk = mat_cols(l->a.bqkv, q, k);
 		l->a.bv = mat_cols(l->a.bqkv, q + k, v);
 	}
 	bool wide = l->d.up.rows != l->n_ff, wide_bias = l->d.bup.base && l->d.bup.cols != l->n_ff;
 	if ((wide || wide_bias) && (l->d.gate.base || l->d.bgate.base))
-		return lm_fail(b->err, LM_EFORMAT, "blk.%d: ffn_up is twice as wide, but there is an ffn_gate too", il);
+		return lm_fail(b->err, LM_EFORMAT,
+			       "blk.%d: ffn_up is twice as wide, but there is an ffn_gate too", il);
 	if (wide) {
 		l->d.gate = mat_rows(l->d.up, 0, l->n_ff);
 		l->d.up = mat_rows(l->d.up, l->n_ff, l->n_ff);
@@ -244,7 +256,8 @@ static bool ignored(const char *name)
 
 static int by_address(const void *a, const void *b)
 {
-	uintptr_t x = (uintptr_t) * (const struct tensor *const *)a, y = (uintptr_t) * (const struct tensor *const *)b;
+	uintptr_t x = (uintptr_t) * (const struct tensor *const *)a,
+		  y = (uintptr_t) * (const struct tensor *const *)b;
 	return x < y ? -1 : x > y;
 }
 
@@ -253,9 +266,11 @@ static int check_all_bound(struct binder *b)
 	qsort(b->bound, (size_t)b->n_bound, sizeof *b->bound, by_address);
 	for (int i = 0; i < file_count(b->f); i++) {
 		const struct tensor *t = file_at(b->f, i);
-		if (bsearch(&t, b->bound, (size_t)b->n_bound, sizeof *b->bound, by_address) || ignored(t->name)) continue;
-		return lm_fail(b->err, LM_EUNSUPPORTED, "the tensor %s has no place in architecture %s", t->name,
-		               b->m->info.arch);
+		if (bsearch(&t, b->bound, (size_t)b->n_bound, sizeof *b->bound, by_address) ||
+		    ignored(t->name))
+			continue;
+		return lm_fail(b->err, LM_EUNSUPPORTED, "the tensor %s has no place in architecture %s",
+			       t->name, b->m->info.arch);
 	}
 	return 0;
 }
@@ -277,7 +292,8 @@ static int bind_all(struct binder *b)
 	return check_all_bound(b);
 }
 
-int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err)
+int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias,
+	       struct lm_err *err)
 {
 	struct binder b = { m, f, alias, n_alias, NULL, 0, err };
 	int rc;

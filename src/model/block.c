@@ -4,7 +4,7 @@
 static mix_fn *const mix_table[MIX_COUNT] = { [MIX_ATTN] = mix_attn };
 static ffn_fn *const ffn_table[FFN_COUNT] = { [FFN_DENSE] = ffn_dense };
 
-void norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n)
+void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n)
 {
 	f->be->op->norm(f->be, y, x, &n->w, n->b.base ? &n->b : NULL, f->m->hp.norm, f->m->hp.eps, 0);
 }
@@ -12,31 +12,32 @@ void norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n
 /* Leaves in f->h what the next branch reads: normed x, or x itself where the layer has no pre-norm. */
 static void enter(const struct fwd *f, const struct normw *pre)
 {
-	if (pre->w.base) norm(f, f->h, f->x, pre);
+	if (pre->w.base) fwd_norm(f, f->h, f->x, pre);
 	else f->be->op->gather(f->be, f->h, f->x, NULL);
 }
 
 /* Adds the branch in f->y to the residual, through its post-norm if the layer has one. */
 static void join(const struct fwd *f, const struct normw *post)
 {
-	if (post->w.base) norm(f, f->y, f->y, post);
+	if (post->w.base) fwd_norm(f, f->y, f->y, post);
 	f->be->op->add(f->be, f->x, f->y, f->m->hp.resid_scale);
 }
 
 /* x (n_tok, n_embd) in, x out. */
-void block(const struct fwd *f, int il)
+void fwd_block(const struct fwd *f, int il)
 {
 	const struct layer *l = &f->m->layer[il];
 	bool parallel = f->m->hp.wiring == WIRE_PARALLEL;
 
 	enter(f, &l->mix_pre);
 	mix_table[l->mix](f, il);
-	tap(f, "mix", il, &f->y);
-	if (parallel && l->ffn_pre.w.base) enter(f, &l->ffn_pre);   /* GPT-NeoX, Falcon 40B: its own norm of x */
+	fwd_tap(f, "mix", il, &f->y);
+	if (parallel && l->ffn_pre.w.base)
+		enter(f, &l->ffn_pre); /* GPT-NeoX, Falcon 40B: its own norm of x */
 	join(f, &l->mix_post);
 	if (!parallel) enter(f, &l->ffn_pre);
 	ffn_table[l->ffn](f, il);
-	tap(f, "ffn", il, &f->y);
+	fwd_tap(f, "ffn", il, &f->y);
 	join(f, &l->ffn_post);
-	tap(f, "layer", il, &f->x);
+	fwd_tap(f, "layer", il, &f->x);
 }

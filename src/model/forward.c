@@ -7,12 +7,12 @@ static void embed(const struct fwd *f)
 	struct seqs by_pos = *f->at;
 
 	f->be->op->embed(f->be, f->x, &m->embd, f->at, m->hp.embed_scale);
-	if (m->pos_embd.base) {                  /* learned positions: rows chosen by position instead of token */
+	if (m->pos_embd.base) { /* learned positions: rows chosen by position instead of token */
 		by_pos.token = f->at->pos;
 		f->be->op->embed(f->be, f->h, &m->pos_embd, &by_pos, 1);
 		f->be->op->add(f->be, f->x, f->h, 1);
 	}
-	tap(f, "embed", -1, &f->x);
+	fwd_tap(f, "embed", -1, &f->x);
 }
 
 /* Logits of the n rows f->h. */
@@ -27,28 +27,34 @@ static void head(const struct fwd *f, struct mat h, float *out)
 		float *to = out + (int64_t)i * hp->n_vocab;
 		struct mat y = mat_rows(f->st->logits, 0, n);
 		if (f->be->host)
-			y = (struct mat){ to, 0, n, hp->n_vocab, (int64_t)hp->n_vocab * (int64_t)sizeof(float), DT_F32 };
-		f->be->op->linear(f->be, &(struct lin){ y, &m->head, &m->bhead, hp->logit_scale }, 1, mat_rows(h, i, n));
+			y = (struct mat){
+				to, 0, n, hp->n_vocab, (int64_t)hp->n_vocab * (int64_t)sizeof(float), DT_F32
+			};
+		f->be->op->linear(f->be, &(struct lin){ y, &m->head, &m->bhead, hp->logit_scale }, 1,
+				  mat_rows(h, i, n));
 		if (hp->logit_softcap > 0) f->be->op->softcap(f->be, y, hp->logit_softcap);
 		if (!f->be->host) f->be->op->read(f->be, to, &y);
 	}
 }
 
-static int check_batch(const struct model *m, const struct state *s, const struct seqs *at, struct lm_err *err)
+static int check_batch(const struct model *m, const struct state *s, const struct seqs *at,
+		       struct lm_err *err)
 {
 	if (at->n_rows < 1 || at->n_rows > s->n_batch)
 		return lm_fail(err, LM_EINVAL, "a pass of %d rows, expected 1 to %d", at->n_rows, s->n_batch);
 	for (int i = 0; i < at->n_rows; i++) {
 		if (at->token[i] < 0 || at->token[i] >= m->hp.n_vocab)
-			return lm_fail(err, LM_EINVAL, "token id %d is not in the vocabulary of %d", (int)at->token[i], m->hp.n_vocab);
+			return lm_fail(err, LM_EINVAL, "token id %d is not in the vocabulary of %d",
+				       (int)at->token[i], m->hp.n_vocab);
 		if (at->pos[i] < 0 || (m->pos_embd.base && at->pos[i] >= m->pos_embd.rows))
-			return lm_fail(err, LM_EINVAL, "position %d is beyond the model's %d", (int)at->pos[i],
-			               m->pos_embd.base ? m->pos_embd.rows : INT32_MAX);
+			return lm_fail(err, LM_EINVAL, "position %d is beyond the model's %d",
+				       (int)at->pos[i], m->pos_embd.base ? m->pos_embd.rows : INT32_MAX);
 	}
 	return 0;
 }
 
-int model_forward(const struct model *m, struct state *s, const struct batch *b, float *out, struct lm_err *err)
+int model_forward(const struct model *m, struct state *s, const struct batch *b, float *out,
+		  struct lm_err *err)
 {
 	struct fwd f = s->f;
 	struct mat *const act[] = { &f.x, &f.h, &f.y, &f.q, &f.k, &f.v, &f.o, &f.g, &f.u };
@@ -60,14 +66,15 @@ int model_forward(const struct model *m, struct state *s, const struct batch *b,
 	for (int i = 0; i < n; i++)
 		if (b->want[i]) s->want[n_want++] = i;
 
-	if ((rc = f.be->op->begin(f.be, (uint64_t)n, &b->at))) return lm_fail(err, LM_EDEVICE, "%s: no pass", f.be->name);
+	if ((rc = f.be->op->begin(f.be, (uint64_t)n, &b->at)))
+		return lm_fail(err, rc, "device %s could not begin a pass of %d rows", f.be->name, n);
 	lm_alloc_forbid(true);
 	embed(&f);
-	for (int il = 0; il < m->hp.n_layer; il++) block(&f, il);
+	for (int il = 0; il < m->hp.n_layer; il++) fwd_block(&f, il);
 	if (n_want) {
 		struct mat h = mat_rows(f.h, 0, n_want), y = mat_rows(f.y, 0, n_want);
 		f.be->op->gather(f.be, y, f.x, s->want);
-		norm(&f, h, y, &m->out_norm);
+		fwd_norm(&f, h, y, &m->out_norm);
 		head(&f, h, out);
 	}
 	lm_alloc_forbid(false);

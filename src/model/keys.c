@@ -1,4 +1,4 @@
-/* keys.c - the metadata keys that reach the arithmetic: name, type, default and range of each, in one table. */
+/* keys.c - the metadata keys that reach the arithmetic: name, type, default and range of each. */
 #include "model/layers.h"
 #include <math.h>
 #include <stdio.h>
@@ -32,7 +32,7 @@ static const struct key keys[] = {
 	{ "rope.dimension_count", K_INT, AT(rope.dims), 0, MAX_HEAD_DIM, 0, false },
 	{ "rope.freq_base", K_F32, AT(rope.base), TINY, 1e15, 10000, false },
 	{ "rope.freq_base_swa", K_F32, AT(rope.base_local), TINY, 1e15, 0, false },
-	{ "rope.scale_linear", K_F32, AT(rope.factor), 0, 1e6, 1, false },      /* the older name of the next */
+	{ "rope.scale_linear", K_F32, AT(rope.factor), 0, 1e6, 1, false },    /* the older name of the next */
 	{ "rope.scaling.factor", K_F32, AT(rope.factor), 0, 1e6, 1, false },
 	{ "rope.scaling.original_context_length", K_INT, AT(rope.n_ctx_orig), 1, MAX_CTX, 0, false },
 	{ "rope.scaling.attn_factor", K_F32, AT(rope.attn_factor), TINY, 1e6, 1, false },
@@ -57,7 +57,10 @@ static const struct { const char *name; double neutral; } refused[] = {
 };
 
 enum { NAME = 160 };
-static void full(char out[NAME], const char *arch, const char *key) { snprintf(out, NAME, "%s.%s", arch, key); }
+static void full(char out[NAME], const char *arch, const char *key)
+{
+	snprintf(out, NAME, "%s.%s", arch, key);
+}
 
 /* Any number or bool as a double; false when the key holds neither. */
 static bool number(const struct file *f, const char *name, double *out)
@@ -69,7 +72,8 @@ static bool number(const struct file *f, const char *name, double *out)
 	return true;
 }
 
-static int key_load(struct hparams *hp, const struct file *f, const char *arch, const struct key *k, struct lm_err *err)
+static int key_load(struct hparams *hp, const struct file *f, const char *arch, const struct key *k,
+		    struct lm_err *err)
 {
 	char name[NAME];
 	double v = k->def;
@@ -79,9 +83,12 @@ static int key_load(struct hparams *hp, const struct file *f, const char *arch, 
 	if (file_has(f, name)) {
 		if (!number(f, name, &v) || (k->type != K_F32 && v != floor(v)))
 			return lm_fail(err, LM_EFORMAT, "%s is not %s", name,
-			               k->type == K_F32 ? "a number" : k->type == K_INT ? "a whole number" : "true or false");
+				       k->type == K_F32   ? "a number"
+				       : k->type == K_INT ? "a whole number"
+							  : "true or false");
 		if (!(v >= k->min && v <= k->max))
-			return lm_fail(err, LM_EFORMAT, "%s is %g, expected %g to %g", name, v, k->min, k->max);
+			return lm_fail(err, LM_EFORMAT, "%s is %g, expected %g to %g", name, v, k->min,
+				       k->max);
 	} else if (k->required) {
 		return lm_fail(err, LM_EFORMAT, "the key %s is missing", name);
 	} else if (k > keys && k[-1].at == k->at) {
@@ -129,15 +136,17 @@ int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct
 	for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
 		full(name, arch, refused[i].name);
 		if (file_arr_len(f, name) >= 0)
-			return lm_fail(err, LM_EUNSUPPORTED, "%s: a mechanism that lmrun does not have", name);
+			return lm_fail(err, LM_EUNSUPPORTED, "%s: a mechanism that lmrun does not have",
+				       name);
 		if (number(f, name, &v) && v != refused[i].neutral)
-			return lm_fail(err, LM_EUNSUPPORTED, "%s is %g: a mechanism that lmrun does not have", name, v);
+			return lm_fail(err, LM_EUNSUPPORTED, "%s is %g: a mechanism that lmrun does not have",
+				       name, v);
 	}
 	return scaling_load(hp, f, arch, err);
 }
 
-int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min, int max,
-               struct lm_err *err)
+int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min,
+	       int max, struct lm_err *err)
 {
 	char name[NAME];
 	int64_t v = def, n;
@@ -145,13 +154,17 @@ int keys_layer(int *out, const struct file *f, const char *arch, const char *key
 	full(name, arch, key);
 	n = file_arr_len(f, name);
 	if (n >= 0) {
-		if (il >= n) return lm_fail(err, LM_EFORMAT, "%s has %lld values, fewer than layers", name, (long long)n);
-		if (!file_arr_i64(f, name, il, &v)) return lm_fail(err, LM_EFORMAT, "%s holds no whole numbers", name);
+		if (il >= n)
+			return lm_fail(err, LM_EFORMAT, "%s has %lld values, fewer than layers", name,
+				       (long long)n);
+		if (!file_arr_i64(f, name, il, &v))
+			return lm_fail(err, LM_EFORMAT, "%s holds no whole numbers", name);
 	} else if (file_has(f, name) && !file_i64(f, name, &v)) {
 		return lm_fail(err, LM_EFORMAT, "%s is not a whole number", name);
 	}
 	if (v < min || v > max)
-		return lm_fail(err, LM_EFORMAT, "%s is %lld, expected %d to %d", name, (long long)v, min, max);
+		return lm_fail(err, LM_EFORMAT, "%s is %lld, expected %d to %d", name, (long long)v, min,
+			       max);
 	*out = (int)v;
 	return 0;
 }

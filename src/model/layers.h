@@ -9,7 +9,7 @@ enum wiring { WIRE_SEQUENTIAL,   /* x += mix(norm(x)); x += ffn(norm(x)); a miss
                                     post-norm is applied to the branch before the add */
               WIRE_PARALLEL };   /* x += mix(norm(x)) + ffn(norm(x)); one norm may serve both */
 enum rope_scaling { SCALE_NONE, SCALE_LINEAR, SCALE_YARN, SCALE_LONGROPE };
-struct every { uint8_t period, at; };          /* layer il is special when il % period == at; period 0: never */
+struct every { uint8_t period, at; };          /* layer il is special when il % period == at; 0: never */
 
 /* Numbers of the whole model: from the file's keys (keys.c) and the architecture row (load.c). */
 struct hparams {
@@ -59,13 +59,14 @@ struct model {
 /* load */
 int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err);
 /* A number that may be one value or an array with one per layer; *out = def when the key is absent. */
-int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min, int max,
-               struct lm_err *err);
+int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min,
+	       int max, struct lm_err *err);
 struct alias { const char *from, *to; };       /* tensor `from` fills slot `to` */
-int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias, struct lm_err *err);
+int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias,
+	       struct lm_err *err);
 /* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
-const double *rope_freqs(struct model *m, int dims, double base, bool scaled);
-float rope_mscale(const struct hparams *hp);
+const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled);
+float model_rope_mscale(const struct hparams *hp);
 
 /* One pass: activations, made once per state, and what varies. */
 struct fwd {
@@ -75,11 +76,11 @@ struct fwd {
 	struct backend *be;
 	struct mat x, h, y, q, k, v, o, g, u;      /* residual, branch input, branch output; attention; ffn */
 };
-void tap(const struct fwd *f, const char *name, int il, const struct mat *x);
-void norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n);
-void block(const struct fwd *f, int il);
+void fwd_tap(const struct fwd *f, const char *name, int il, const struct mat *x);
+void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n);
+void fwd_block(const struct fwd *f, int il);
 
-/* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so does an ffn. */
+/* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn. */
 typedef void mix_fn(const struct fwd *f, int il);
 typedef void ffn_fn(const struct fwd *f, int il);
 mix_fn mix_attn;
@@ -92,7 +93,7 @@ struct state {
 	int n_batch;
 	struct kv *kv;                             /* [n_layer] */
 	struct fwd f;                              /* activation matrices of n_batch rows */
-	struct mat logits;                         /* device scratch; base NULL where host memory can be written */
+	struct mat logits;                         /* device scratch; base NULL on devices of host memory */
 	int32_t *want;                             /* [n_batch] indices of the wanted rows */
 	model_tap *tap;
 	void *tap_ud;

@@ -1,5 +1,5 @@
-/* load.c - a file becomes a model: the architecture row and the keys become hparams, tensors become layers.  The
- * only reader of arch rows; nothing is made from a number of the file before its range is checked. */
+/* load.c - a file becomes a model: the architecture row and the keys become hparams, tensors become layers.
+ * The only reader of arch rows; nothing is made from a number of the file before its range is checked. */
 #include "model/arch.h"
 #include <math.h>
 #include <stdio.h>
@@ -17,8 +17,8 @@ static int find_arch(const struct arch **out, const struct file *f, struct lm_er
 			*out = &arch_table[i];
 			return 0;
 		}
-	return lm_fail(err, LM_EUNSUPPORTED, "the architecture \"%.*s\" is not one that lmrun runs", n > 60 ? 60 : (int)n,
-	               name);
+	return lm_fail(err, LM_EUNSUPPORTED, "the architecture \"%.*s\" is not one that lmrun runs",
+		       n > 60 ? 60 : (int)n, name);
 }
 
 /* The row's facts and what they say about the numbers that the keys gave. */
@@ -30,13 +30,14 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 	hp->qk_norm_row = row->flags & AF_QK_NORM_ROW;
 	hp->eps = row->norm == NORM_RMS ? hp->eps_rms : hp->eps_ln;
 	if (hp->eps < 0)
-		return lm_fail(err, LM_EFORMAT, "the key %s.attention.layer_norm_%sepsilon is missing", row->name,
-		               row->norm == NORM_RMS ? "rms_" : "");
+		return lm_fail(err, LM_EFORMAT, "the key %s.attention.layer_norm_%sepsilon is missing",
+			       row->name, row->norm == NORM_RMS ? "rms_" : "");
 	if (row->flags & AF_EMBED_SQRT_D) hp->embed_scale = sqrtf((float)hp->n_embd);
 	if (row->flags & AF_LOGIT_DIV) hp->logit_scale = 1 / hp->logit_scale;
 	if (hp->window < 0) hp->window = row->window;
 	if (!(row->flags & AF_ROPE_SWITCH)) hp->rope.off = false;
-	if (hp->rope.base_local == 0) hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
+	if (hp->rope.base_local == 0)
+		hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
 	return 0;
 }
 
@@ -47,12 +48,14 @@ static int load_vocab(struct hparams *hp, const struct file *f, struct lm_err *e
 
 	if (!t) return lm_fail(err, LM_EFORMAT, "the tensor token_embd.weight is missing");
 	if (t->dim[0] < 1 || t->dim[0] > INT32_MAX / 4)
-		return lm_fail(err, LM_EFORMAT, "token_embd.weight: %lld rows, expected one per token", (long long)t->dim[0]);
+		return lm_fail(err, LM_EFORMAT, "token_embd.weight: %lld rows, expected one per token",
+			       (long long)t->dim[0]);
 	hp->n_vocab = (int)t->dim[0];
 	return 0;
 }
 
-/* Does layer il see a window only?  A pattern in the file (flags per layer, or a period) goes before the row's. */
+/* Does layer il see a window only?  A pattern in the file (flags per layer, or a period) goes before the
+ * row's. */
 static int load_local(bool *out, const struct model *m, const struct file *f, const struct arch *row, int il,
                       struct lm_err *err)
 {
@@ -80,7 +83,8 @@ static int load_local(bool *out, const struct model *m, const struct file *f, co
 }
 
 /* Heads and widths of layer il, validated with their relations. */
-static int load_layer(struct model *m, const struct file *f, const struct arch *row, int il, struct lm_err *err)
+static int load_layer(struct model *m, const struct file *f, const struct arch *row, int il,
+		      struct lm_err *err)
 {
 	struct layer *l = &m->layer[il];
 	struct attn *a = &l->attn;
@@ -88,12 +92,16 @@ static int load_layer(struct model *m, const struct file *f, const struct arch *
 	int rc, dim;
 
 	if ((rc = keys_layer(&a->n_head, f, n, "attention.head_count", il, 0, 1, MAX_HEADS, err))) return rc;
-	if ((rc = keys_layer(&a->n_kv, f, n, "attention.head_count_kv", il, a->n_head, 1, MAX_HEADS, err))) return rc;
+	if ((rc = keys_layer(&a->n_kv, f, n, "attention.head_count_kv", il, a->n_head, 1, MAX_HEADS, err)))
+		return rc;
 	if (a->n_head % a->n_kv)
-		return lm_fail(err, LM_EFORMAT, "%s: %d query heads do not share %d key heads evenly", n, a->n_head, a->n_kv);
+		return lm_fail(err, LM_EFORMAT, "%s: %d query heads do not share %d key heads evenly", n,
+			       a->n_head, a->n_kv);
 	dim = m->hp.n_embd / a->n_head;
-	if ((rc = keys_layer(&a->dim_k, f, n, "attention.key_length", il, dim, 1, MAX_HEAD_DIM, err))) return rc;
-	if ((rc = keys_layer(&a->dim_v, f, n, "attention.value_length", il, a->dim_k, 1, MAX_HEAD_DIM, err))) return rc;
+	if ((rc = keys_layer(&a->dim_k, f, n, "attention.key_length", il, dim, 1, MAX_HEAD_DIM, err)))
+		return rc;
+	if ((rc = keys_layer(&a->dim_v, f, n, "attention.value_length", il, a->dim_k, 1, MAX_HEAD_DIM, err)))
+		return rc;
 	if ((rc = keys_layer(&l->n_ff, f, n, "feed_forward_length", il, 0, 1, MAX_WIDTH, err))) return rc;
 	if ((rc = load_local(&l->local, m, f, row, il, err))) return rc;
 	a->scale = m->hp.attn_scale > 0 ? m->hp.attn_scale : (float)(1 / sqrt(a->dim_k));
@@ -104,8 +112,9 @@ static int load_layer(struct model *m, const struct file *f, const struct arch *
 	l->ffn = FFN_DENSE;
 	if (!m->hp.rope.dims) m->hp.rope.dims = a->dim_k;
 	if (row->rope != ROPE_NONE && (m->hp.rope.dims > a->dim_k || m->hp.rope.dims % 2))
-		return lm_fail(err, LM_EFORMAT, "%s.rope.dimension_count is %d, expected an even number up to %d", n,
-		               m->hp.rope.dims, a->dim_k);
+		return lm_fail(err, LM_EFORMAT,
+			       "%s.rope.dimension_count is %d, expected an even number up to %d", n,
+			       m->hp.rope.dims, a->dim_k);
 	return 0;
 }
 
@@ -113,16 +122,18 @@ static int load_ropes(struct model *m, const struct arch *row, struct lm_err *er
 {
 	const struct hparams *hp = &m->hp;
 	bool plain = row->flags & AF_LOCAL_PLAIN;
-	struct rope all = { row->rope, hp->rope.dims, rope_mscale(hp), NULL }, local = all;
+	struct rope all = { row->rope, hp->rope.dims, model_rope_mscale(hp), NULL }, local = all;
 
 	if (row->rope == ROPE_NONE || hp->rope.off) return 0;
-	all.inv_freq = rope_freqs(m, all.dims, hp->rope.base, true);
-	local.inv_freq = rope_freqs(m, local.dims, hp->rope.base_local, !plain);
+	all.inv_freq = model_rope_freqs(m, all.dims, hp->rope.base, true);
+	local.inv_freq = model_rope_freqs(m, local.dims, hp->rope.base_local, !plain);
 	if (plain) local.mscale = 1;
-	if (!all.inv_freq || !local.inv_freq) return lm_fail(err, LM_ENOMEM, "out of memory for rope frequencies");
+	if (!all.inv_freq || !local.inv_freq)
+		return lm_fail(err, LM_ENOMEM, "out of memory for rope frequencies");
 	for (int i = 0; i < hp->rope.dims / 2; i++)
 		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]))
-			return lm_fail(err, LM_EFORMAT, "the rope factors of the file give no finite frequency");
+			return lm_fail(err, LM_EFORMAT,
+				       "the rope factors of the file give no finite frequency");
 	for (int il = 0; il < hp->n_layer; il++) {
 		struct layer *l = &m->layer[il];
 		bool none = row->no_rope.period && il % row->no_rope.period == row->no_rope.at;
@@ -139,9 +150,11 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		const struct layer *l = &m->layer[il];
 		bool par = m->hp.wiring == WIRE_PARALLEL;
 		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base))
-			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)", il);
+			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)",
+				       il);
 		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
-			return lm_fail(err, LM_EFORMAT, "blk.%d: the feed-forward part has no norm (ffn_norm.weight)", il);
+			return lm_fail(err, LM_EFORMAT,
+				       "blk.%d: the feed-forward part has no norm (ffn_norm.weight)", il);
 	}
 	return 0;
 }
@@ -212,7 +225,7 @@ int model_load(struct model **out, const struct file *f, struct backend *be, str
 
 void model_free(struct model *m)
 {
-	if (m) lm_arena_free(m->arena);       /* m lives in its arena; imported weights go with file and backend */
+	if (m) lm_arena_free(m->arena); /* m lives in its arena; imported weights go with file and backend */
 }
 
 const struct model_info *model_info(const struct model *m) { return &m->info; }

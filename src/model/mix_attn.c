@@ -1,4 +1,4 @@
-/* mix_attn.c - softmax attention with grouped heads.  Optional parts are optional tensors: biases, q/k norm. */
+/* mix_attn.c - softmax attention with grouped heads.  Optional tensors: biases, q/k norm. */
 #include "model/layers.h"
 
 /* q or k norm, per head or over the row; before rope. */
@@ -6,7 +6,8 @@ static void head_norm(const struct fwd *f, struct mat x, const struct normw *n, 
 {
 	const struct hparams *hp = &f->m->hp;
 	if (!n->w.base) return;
-	f->be->op->norm(f->be, x, x, &n->w, n->b.base ? &n->b : NULL, hp->norm, hp->eps, hp->qk_norm_row ? 0 : head_dim);
+	f->be->op->norm(f->be, x, x, &n->w, n->b.base ? &n->b : NULL, hp->norm, hp->eps,
+			hp->qk_norm_row ? 0 : head_dim);
 }
 
 void mix_attn(const struct fwd *f, int il)
@@ -17,7 +18,9 @@ void mix_attn(const struct fwd *f, int il)
 	const struct kv *kv = &f->st->kv[il];
 	struct mat q = mat_cols(f->q, 0, a->n_head * a->dim_k), k = mat_cols(f->k, 0, a->n_kv * a->dim_k);
 	struct mat v = mat_cols(f->v, 0, a->n_kv * a->dim_v), o = mat_cols(f->o, 0, a->n_head * a->dim_v);
-	struct lin qkv[3] = { { q, &l->a.q, &l->a.bq, 1 }, { k, &l->a.k, &l->a.bk, 1 }, { v, &l->a.v, &l->a.bv, 1 } };
+	struct lin qkv[3] = { { q, &l->a.q, &l->a.bq, 1 },
+			      { k, &l->a.k, &l->a.bk, 1 },
+			      { v, &l->a.v, &l->a.bv, 1 } };
 	struct lin out = { f->y, &l->a.o, &l->a.bo, 1 };
 
 	op->linear(f->be, qkv, 3, f->h);

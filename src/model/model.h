@@ -12,33 +12,36 @@ struct model_info {
 	bool untested;               /* no golden vouches for this architecture row yet */
 	int n_embd, n_vocab, n_layer, n_ctx_train;
 	uint64_t n_params, n_bytes;  /* elements and bytes of all bound tensors */
-	uint64_t token_bytes;        /* weight bytes read for one generated token (embedding table not counted, head counted) */
+	uint64_t token_bytes;        /* weight bytes read for a generated token: head but no embedding */
 	uint64_t token_macs;         /* multiply-adds per prompt token without the head */
 	bool f32_weights;            /* every matrix is F32: score keeps K/V in f32 then */
 };
 
-/* The backend and the file must outlive the model.  Every tensor of the file is bound or on the ignore list, and
- * every shape checked; else LM_EFORMAT/LM_EUNSUPPORTED naming tensor, expectation and finding. */
+/* The backend and the file must outlive the model.  Every tensor of the file is bound or on the ignore list,
+ * and every shape checked; else LM_EFORMAT/LM_EUNSUPPORTED naming tensor, expectation and finding. */
 int model_load(struct model **out, const struct file *f, struct backend *be, struct lm_err *err);
 void model_free(struct model *m);
 const struct model_info *model_info(const struct model *m);
 /* Name of architecture row i, in table order; NULL past the last. */
 const char *model_arch(int i);
 
-/* Memory of the sequences: a flat array of KV blocks per layer, and activations for n_batch rows.  Which block
- * holds what is the caller's business (engine/kv.c): the model only reads tables. */
-int state_new(struct state **out, const struct model *m, int n_blocks, int n_batch, enum dtype kv, struct lm_err *err);
+/* Memory of the sequences: a flat array of KV blocks per layer, and activations for n_batch rows.  Which
+ * block holds what is the caller's business (engine/kv.c): the model only reads tables. */
+int state_new(struct state **out, const struct model *m, int n_blocks, int n_batch, enum dtype kv,
+	      struct lm_err *err);
 void state_free(struct state *s);
-uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtype kv);   /* what state_new would take */
+/* What state_new would take. */
+uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtype kv);
 
 struct batch {                   /* n rows to push through the network, any mix of sequences */
 	struct seqs at;              /* n = at.n_rows; rows of one sequence adjacent, positions ascending */
 	const uint8_t *want;         /* [n] 1 = this row's output is needed */
 };
 /* One pass over at most n_batch rows.  out: [number of `want` rows][n_vocab] f32 logits, in row order.
- * LM_EINVAL for a token id or position that the model does not have (nothing is computed then), LM_EDEVICE when a
- * device failed. */
-int model_forward(const struct model *m, struct state *s, const struct batch *b, float *out, struct lm_err *err);
+ * LM_EINVAL for a token id or position that the model does not have (nothing is computed then), LM_EDEVICE
+ * when a device failed. */
+int model_forward(const struct model *m, struct state *s, const struct batch *b, float *out,
+		  struct lm_err *err);
 /* Debug tap: called after every mixer, ffn and layer when set (tests, tools). */
 typedef void model_tap(void *ud, const char *name, int il, const struct mat *x);
 void state_tap(struct state *s, model_tap *tap, void *ud);

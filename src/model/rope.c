@@ -1,9 +1,9 @@
-/* rope.c - rotation frequencies, in double, with every scaling folded in (facts: the papers behind linear, YaRN and
- * LongRoPE interpolation; Llama 3's piecewise scaling arrives in the file as divisors, rope_freqs).
+/* rope.c - rotation frequencies, in double, with every scaling folded in (facts: the papers behind linear,
+ * YaRN and LongRoPE interpolation; Llama 3's piecewise scaling arrives in the file as divisors, rope_freqs).
  *
  * GOTCHAS
  *   YaRN      the ramp runs over pair indices; its ends are rounded outwards, then clamped to the head
- *   LongRoPE  the short factors serve up to the original context, which is all the context we claim (load.c) */
+ *   LongRoPE  the short factors serve up to the original context, the context that we claim (load.c) */
 #include "model/layers.h"
 #include <math.h>
 
@@ -23,15 +23,15 @@ static double yarn(const struct hparams *hp, double freq, int i, int dims, doubl
 	return freq / hp->rope.factor * ramp + freq * (1 - ramp);
 }
 
-const double *rope_freqs(struct model *m, int dims, double base, bool scaled)
+const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled)
 {
 	const struct hparams *hp = &m->hp;
-	const struct mat *given = m->rope_short.base ? &m->rope_short : m->rope_freqs.base ? &m->rope_freqs : NULL;
-	float *div = given ? lm_new(m->arena, float, dims / 2) : NULL;
+	const struct mat *given = m->rope_short.base ? &m->rope_short : &m->rope_freqs;
+	float *div = given->base ? lm_new(m->arena, float, dims / 2) : NULL;
 	double *f = lm_new(m->arena, double, dims / 2);
 
-	if (!f || (given && !div)) return NULL;
-	if (given) m->be->op->read(m->be, div, given);
+	if (!f || (given->base && !div)) return NULL;
+	if (div) m->be->op->read(m->be, div, given);
 	for (int i = 0; i < dims / 2; i++) {
 		f[i] = pow(base, -2.0 * i / dims);
 		if (!scaled) continue;
@@ -42,7 +42,7 @@ const double *rope_freqs(struct model *m, int dims, double base, bool scaled)
 	return f;
 }
 
-float rope_mscale(const struct hparams *hp)
+float model_rope_mscale(const struct hparams *hp)
 {
 	double m = 1;
 	if (hp->rope.scaling == SCALE_YARN)

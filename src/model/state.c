@@ -12,15 +12,17 @@ static int64_t block_bytes(const struct model *m, int il, enum dtype t, bool val
 	return n > INT32_MAX ? -1 : n;
 }
 
-static int alloc_kv(struct state *s, struct mat *m, int il, int n_blocks, enum dtype t, bool values, struct lm_err *err)
+static int alloc_kv(struct state *s, struct mat *m, int il, int n_blocks, enum dtype t, bool values,
+		    struct lm_err *err)
 {
 	int64_t n = block_bytes(s->m, il, t, values);
 	int rc;
 
 	if (n < 0)
-		return lm_fail(err, LM_EUNSUPPORTED, "a %s cache is not possible on device %s for heads of %d elements",
-		               quant_info(t) ? quant_info(t)->name : "KV", s->be->name,
-		               values ? s->m->layer[il].attn.dim_v : s->m->layer[il].attn.dim_k);
+		return lm_fail(err, LM_EUNSUPPORTED,
+			       "a %s cache is not possible on device %s for heads of %d elements",
+			       quant_info(t) ? quant_info(t)->name : "KV", s->be->name,
+			       values ? s->m->layer[il].attn.dim_v : s->m->layer[il].attn.dim_k);
 	if ((rc = s->be->op->alloc(s->be, m, n_blocks, (int32_t)n, DT_I8, err))) return rc;
 	m->type = t;
 	return 0;
@@ -31,8 +33,9 @@ static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struc
 	const struct model *m = s->m;
 	struct fwd *f = &s->f;
 	const struct { struct mat *m; int cols; } act[] = {
-		{ &f->x, m->hp.n_embd }, { &f->h, m->hp.n_embd }, { &f->y, m->hp.n_embd }, { &f->q, m->max_q },
-		{ &f->k, m->max_kv }, { &f->v, m->max_kv }, { &f->o, m->max_o }, { &f->g, m->max_ff }, { &f->u, m->max_ff },
+		{ &f->x, m->hp.n_embd }, { &f->h, m->hp.n_embd }, { &f->y, m->hp.n_embd },
+		{ &f->q, m->max_q },     { &f->k, m->max_kv },    { &f->v, m->max_kv },
+		{ &f->o, m->max_o },     { &f->g, m->max_ff },    { &f->u, m->max_ff },
 	};
 	int rc;
 
@@ -46,11 +49,13 @@ static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struc
 	for (size_t i = 0; i < sizeof act / sizeof act[0]; i++)
 		if ((rc = s->be->op->alloc(s->be, act[i].m, n_batch, act[i].cols, DT_F32, err))) return rc;
 	if (!s->be->host)
-		return s->be->op->alloc(s->be, &s->logits, n_batch < LOGIT_ROWS ? n_batch : LOGIT_ROWS, m->hp.n_vocab, DT_F32, err);
+		return s->be->op->alloc(s->be, &s->logits, n_batch < LOGIT_ROWS ? n_batch : LOGIT_ROWS,
+					m->hp.n_vocab, DT_F32, err);
 	return 0;
 }
 
-int state_new(struct state **out, const struct model *m, int n_blocks, int n_batch, enum dtype kv, struct lm_err *err)
+int state_new(struct state **out, const struct model *m, int n_blocks, int n_batch, enum dtype kv,
+	      struct lm_err *err)
 {
 	struct state *s = lm_calloc(1, sizeof *s);
 	int rc;
@@ -58,8 +63,9 @@ int state_new(struct state **out, const struct model *m, int n_blocks, int n_bat
 	if (!s) return lm_fail(err, LM_ENOMEM, "out of memory for the sequences' state");
 	*s = (struct state){ .m = m, .be = m->be, .n_batch = n_batch };
 	s->f = (struct fwd){ .m = m, .st = s, .be = m->be };
-	rc = n_blocks < 1 || n_batch < 1 ? lm_fail(err, LM_EINVAL, "a state of %d KV blocks and %d rows", n_blocks, n_batch)
-	                                 : make(s, n_blocks, n_batch, kv, err);
+	rc = n_blocks < 1 || n_batch < 1
+		     ? lm_fail(err, LM_EINVAL, "a state of %d KV blocks and %d rows", n_blocks, n_batch)
+		     : make(s, n_blocks, n_batch, kv, err);
 	if (rc) {
 		state_free(s);
 		return rc;
@@ -72,7 +78,9 @@ void state_free(struct state *s)
 {
 	if (!s) return;
 	struct fwd *f = &s->f;
-	struct mat *const act[] = { &f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &s->logits };
+	struct mat *const act[] = {
+		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &s->logits
+	};
 	for (int il = 0; s->kv && il < s->m->hp.n_layer; il++) {
 		if (s->kv[il].k.base) s->be->op->free(s->be, &s->kv[il].k);
 		if (s->kv[il].v.base) s->be->op->free(s->be, &s->kv[il].v);
@@ -86,7 +94,8 @@ void state_free(struct state *s)
 
 uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtype kv)
 {
-	uint64_t row = (uint64_t)(3 * m->hp.n_embd + m->max_q + 2 * m->max_kv + m->max_o + 2 * m->max_ff) * sizeof(float);
+	uint64_t row = (uint64_t)(3 * m->hp.n_embd + m->max_q + 2 * m->max_kv + m->max_o + 2 * m->max_ff) *
+		       sizeof(float);
 	uint64_t per_block = 0;
 
 	for (int il = 0; il < m->hp.n_layer; il++) {
@@ -103,7 +112,7 @@ void state_tap(struct state *s, model_tap *fn, void *ud)
 	s->tap_ud = ud;
 }
 
-void tap(const struct fwd *f, const char *name, int il, const struct mat *x)
+void fwd_tap(const struct fwd *f, const char *name, int il, const struct mat *x)
 {
 	if (f->st->tap) f->st->tap(f->st->tap_ud, name, il, x);
 }

@@ -37,7 +37,8 @@ static inline void rig_close(struct rig *r)
 	file_close(r->f);
 }
 /* Rows [from, from+n) of the sequence `ids` as sequence `seq`; logits of the rows with want (NULL: all). */
-static inline void rig_run(struct rig *r, const int32_t *ids, int from, int n, int seq, const uint8_t *want, float *out)
+static inline void rig_run(struct rig *r, const int32_t *ids, int from, int n, int seq, const uint8_t *want,
+			   float *out)
 {
 	struct lm_err e = { 0 };
 	int32_t pos[256], sq[256];

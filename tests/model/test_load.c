@@ -40,7 +40,8 @@ static void refused(struct bytes b, int code, const char *word)
 {
 	struct lm_err e = { 0 };
 	int rc = load(b, &e);
-	if (rc != code || !strstr(e.msg, word)) fail_msg("expected %d and \"%s\", found %d: %s", code, word, rc, e.msg);
+	if (rc != code || !strstr(e.msg, word))
+		fail_msg("expected %d and \"%s\", found %d: %s", code, word, rc, e.msg);
 	lm_free(b.p);
 }
 
@@ -112,11 +113,16 @@ LM_TEST(model_load_tensors)
 {
 	const char *p = "tests/model/tiny/llama.gguf";
 	refused(renamed(p, "blk.0.attn_q.weight", "blk.0.attn_z.weight"), LM_EFORMAT, "attn_q");
-	refused(renamed(p, "blk.1.attn_norm.weight", "blk.1.attn_norm.wait_t"), LM_EUNSUPPORTED, "attn_norm.wait_t has no place");
-	refused(renamed(p, "blk.1.ffn_down.weight", "blk.1.ffn_town.weight"), LM_EFORMAT, "blk.1.ffn_down.weight is missing");
-	refused(renamed(p, "output_norm.weight", "output_nose.weight"), LM_EFORMAT, "output_norm.weight is missing");
-	refused(renamed(p, "token_embd.weight", "token_emdb.weight"), LM_EFORMAT, "token_embd.weight is missing");
-	refused(renamed("tests/model/tiny/qwen2.gguf", "blk.0.attn_q.bias", "blk.0.attn_z.bias"), LM_EUNSUPPORTED, "attn_z.bias");
+	refused(renamed(p, "blk.1.attn_norm.weight", "blk.1.attn_norm.wait_t"), LM_EUNSUPPORTED,
+		"attn_norm.wait_t has no place");
+	refused(renamed(p, "blk.1.ffn_down.weight", "blk.1.ffn_town.weight"), LM_EFORMAT,
+		"blk.1.ffn_down.weight is missing");
+	refused(renamed(p, "output_norm.weight", "output_nose.weight"), LM_EFORMAT,
+		"output_norm.weight is missing");
+	refused(renamed(p, "token_embd.weight", "token_emdb.weight"), LM_EFORMAT,
+		"token_embd.weight is missing");
+	refused(renamed("tests/model/tiny/qwen2.gguf", "blk.0.attn_q.bias", "blk.0.attn_z.bias"),
+		LM_EUNSUPPORTED, "attn_z.bias");
 }
 
 LM_TEST(model_load_architecture)
@@ -142,7 +148,8 @@ LM_TEST(model_load_rope_factor)
 /* Any damage to header bytes: a sentence or a model that runs; sanitizers watch. */
 LM_TEST(model_load_damaged)
 {
-	static const char *const files[] = { "llama-yarn", "gemma2", "phi3-longrope", "exaone4", "falcon-40b", "stablelm-12b" };
+	static const char *const files[] = { "llama-yarn", "gemma2",     "phi3-longrope",
+					     "exaone4",    "falcon-40b", "stablelm-12b" };
 	uint32_t key[2] = { 1, 2 }, ctr[4] = { 0 }, r[4];
 
 	for (unsigned i = 0; i < 600; i++) {
@@ -200,6 +207,7 @@ LM_TEST(model_state_limits)
 	assert_int_equal(state_new(&s, r.m, 4, 4, DT_Q4_K, &e), LM_EUNSUPPORTED);
 	assert_int_equal(state_new(&s, r.m, 0, 4, DT_F32, &e), LM_EINVAL);
 	/* 2 layers, 2 heads of 16 keys and 16 values, 32 positions of 2 bytes */
-	assert_int_equal(state_bytes(r.m, 9, 4, DT_F16) - state_bytes(r.m, 8, 4, DT_F16), 2 * 2 * 2 * 16 * 32 * 2);
+	assert_int_equal(state_bytes(r.m, 9, 4, DT_F16) - state_bytes(r.m, 8, 4, DT_F16),
+			 2 * 2 * 2 * 16 * 32 * 2);
 	rig_close(&r);
 }

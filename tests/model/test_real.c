@@ -25,11 +25,15 @@ static void real(const char *model, const char *golden, int n, int every)
 			worst = d > worst || d != d ? d : worst;
 		}
 	}
-	if (!(worst <= 1e-3)) fail_msg("%s: log-probabilities differ from transformers by up to %g", model, worst);
+	if (!(worst <= 1e-3))
+		fail_msg("%s: log-probabilities differ from transformers by up to %g", model, worst);
 	lm_free(out);
 	gold_close(&g);
 	rig_close(&r);
 }
 
-LM_TEST(model_real_smollm2) { real("models/SmolLM2-135M-Instruct.Q4_1.gguf", "tests/model/smollm2.gold", 24, 1); }
+LM_TEST(model_real_smollm2)
+{
+	real("models/SmolLM2-135M-Instruct.Q4_1.gguf", "tests/model/smollm2.gold", 24, 1);
+}
 LM_TEST(model_real_gemma3) { real("models/gemma-3-270m-q4_k_m.gguf", "tests/model/gemma3-270m.gold", 24, 4); }

@@ -1,13 +1,16 @@
-/* Tiny random models of every architecture row against transformers (tools/make_tiny.py), and against themselves:
- * how the rows of a prompt are cut into passes must not change a byte. */
+/* Tiny random models of every architecture row against transformers (tools/make_tiny.py), and against
+ * themselves: how the rows of a prompt are cut into passes must not change a byte. */
 #include "gold.h"
 #include "model/arch.h"
 
 static const char *const cases[] = {
-	"llama", "llama-bias", "llama-linear", "llama-yarn", "llama-llama3", "llama-window", "qwen2", "qwen3", "phi3",
-	"phi3-longrope", "granite", "smollm3", "glm4", "ernie4_5", "arcee", "seed_oss", "olmo2", "olmo2-olmo3", "exaone4",
-	"exaone4-full", "gemma", "gemma2", "gemma2-27b", "gemma3", "gpt2", "starcoder2", "nemotron", "stablelm",
-	"stablelm-12b", "phi2", "gptneox", "gptneox-seq", "falcon", "falcon-40b", "command-r", "command-r-plus", "cohere2",
+	"llama",   "llama-bias",   "llama-linear", "llama-yarn",    "llama-llama3", "llama-window",
+	"qwen2",   "qwen3",        "phi3",         "phi3-longrope", "granite",      "smollm3",
+	"glm4",    "ernie4_5",     "arcee",        "seed_oss",      "olmo2",        "olmo2-olmo3",
+	"exaone4", "exaone4-full", "gemma",        "gemma2",        "gemma2-27b",   "gemma3",
+	"gpt2",    "starcoder2",   "nemotron",     "stablelm",      "stablelm-12b", "phi2",
+	"gptneox", "gptneox-seq",  "falcon",       "falcon-40b",    "command-r",    "command-r-plus",
+	"cohere2",
 };
 enum { N_CASES = sizeof cases / sizeof cases[0], MAX_OUT = 64 * 256 };
 
@@ -47,7 +50,8 @@ static void golden(bool cpu, double bound)
 			double d = gold_diff(&g, i, out + i * r.n_vocab, r.n_vocab);
 			worst = d > worst || d != d ? d : worst;
 		}
-		if (!(worst <= bound)) print_error("%s: differs from transformers by up to %g\n", cases[c], worst), bad++;
+		if (!(worst <= bound))
+			print_error("%s: differs from transformers by up to %g\n", cases[c], worst), bad++;
 		gold_close(&g);
 		rig_close(&r);
 	}
@@ -85,11 +89,14 @@ static void consistent(const char *name, bool cpu)
 	size_t row = (size_t)v * sizeof(float);
 	rig_run(&r, g.ids, 0, n, 0, NULL, whole);
 	for (int step = 1; step <= 7; step += 3) {
-		for (int i = 0; i < n; i += step) rig_run(&r, g.ids, i, n - i < step ? n - i : step, 0, NULL, out + i * v);
-		if (memcmp(whole, out, (size_t)n * row)) fail_msg("%s: passes of %d rows give other bytes", name, step);
+		for (int i = 0; i < n; i += step)
+			rig_run(&r, g.ids, i, n - i < step ? n - i : step, 0, NULL, out + i * v);
+		if (memcmp(whole, out, (size_t)n * row))
+			fail_msg("%s: passes of %d rows give other bytes", name, step);
 	}
 	interleaved(&r, &g, out);
-	if (memcmp(whole, out, (size_t)n * row) || memcmp(whole + half * v, out + n * v, (size_t)(n - half) * row))
+	if (memcmp(whole, out, (size_t)n * row) ||
+	    memcmp(whole + half * v, out + n * v, (size_t)(n - half) * row))
 		fail_msg("%s: two sequences in one pass give other bytes", name);
 	gold_close(&g);
 	rig_close(&r);
@@ -111,6 +118,7 @@ LM_TEST(model_every_row_tested)
 		bool has = false;
 		for (int c = 0; c < N_CASES; c++) has |= !strcmp(cases[c], arch_table[i].name);
 		if (has == arch_table[i].untested)
-			fail_msg("%s: %s", arch_table[i].name, has ? "has a golden, yet says untested" : "has no golden");
+			fail_msg("%s: %s", arch_table[i].name,
+				 has ? "has a golden, yet says untested" : "has no golden");
 	}
 }
