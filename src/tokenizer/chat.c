@@ -5,7 +5,8 @@
 /* The source with \r\n and \r as \n, less one newline at its end: as jinja2 reads it. */
 static int normalise(struct chat *c, const char *s, size_t len, struct lm_err *err)
 {
-	if (len > JJ_MAX_SOURCE) return lm_fail(err, LM_ELIMIT, "chat template of %zu bytes, %d at most", len, JJ_MAX_SOURCE);
+	if (len > JJ_MAX_SOURCE)
+		return lm_fail(err, LM_ELIMIT, "chat template of %zu bytes, %d at most", len, JJ_MAX_SOURCE);
 	char *out = lm_new(c->mem, char, len + 1);
 	if (!out) return lm_fail(err, LM_ENOMEM, "chat template: out of memory");
 	size_t n = 0;
@@ -19,7 +20,8 @@ static int normalise(struct chat *c, const char *s, size_t len, struct lm_err *e
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
 		size_t k = (size_t)lm_utf8_next(out + i, n - i, &cp);
-		if (!lm_utf8_valid(out + i, k)) return jj_fail_at(err, LM_EFORMAT, out, n, i, "a byte that is not UTF-8");
+		if (!lm_utf8_valid(out + i, k))
+			return jj_fail_at(err, LM_EFORMAT, out, n, i, "a byte that is not UTF-8");
 		i += k;
 	}
 	return 0;
@@ -80,7 +82,8 @@ int chat_render(const struct chat *c, const json_t *vars, struct lm_buf *out, st
 {
 	struct lm_buf text = { 0 };
 	struct jj_run r = { .c = c, .err = err, .out = &text };
-	if (vars && !json_is_object(vars)) return lm_fail(err, LM_EINVAL, "the variables of a chat template must be a JSON object");
+	if (vars && !json_is_object(vars))
+		return lm_fail(err, LM_EINVAL, "the variables of a chat template must be a JSON object");
 	r.mem = lm_arena_new(16384);
 	if (!r.mem) return lm_fail(err, LM_ENOMEM, "chat template: out of memory");
 	bind(&r, vars);

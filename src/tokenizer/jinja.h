@@ -20,8 +20,8 @@ enum {
 
 /* ---- values: 16 bytes, owned by the run's arena or the template's ------------------------------------- */
 enum jj_type {
-	JJ_UNDEF, JJ_NONE, JJ_BOOL, JJ_INT, JJ_FLOAT, JJ_STR, JJ_SEQ, JJ_DICT, JJ_NS, JJ_MACRO, JJ_LOOP, JJ_FUNC,
-	JJ_METHOD, JJ_MISSING      /* an argument not given; never seen by a template */
+	JJ_UNDEF, JJ_NONE, JJ_BOOL, JJ_INT, JJ_FLOAT, JJ_STR, JJ_SEQ, JJ_DICT, JJ_NS, JJ_MACRO, JJ_LOOP,
+	JJ_FUNC, JJ_METHOD, JJ_MISSING      /* an argument not given; never seen by a template */
 };
 enum jj_seq_kind { JJ_LIST, JJ_TUPLE, JJ_RANGE, JJ_KEYS, JJ_VALUES, JJ_ITEMS, JJ_GEN };
 
@@ -43,7 +43,7 @@ struct jj_val {
 		const struct jj_undef *u;
 	};
 };
-struct jj_seq { struct jj_val *v; int n, next; int64_t start, stop, step; };  /* next: a generator's; rest: range's */
+struct jj_seq { struct jj_val *v; int n, next; int64_t start, stop, step; };  /* next: of a JJ_GEN */
 struct jj_dict { struct jj_val *k, *v; int n, cap; int32_t *index; uint32_t mask; };
 struct jj_ns { struct jj_dict d; bool printing; };
 struct jj_method { struct jj_val self; const struct jj_fn *fn; };
@@ -52,24 +52,27 @@ struct jj_kw { const char *name; size_t len; struct jj_val v; };
 struct jj_args { struct jj_val *v; struct jj_kw *kw; int n, n_kw; };
 struct jj_run;
 /* One callable: a filter, a test, a method or a global function.  `params` names them in order, "?" before an
- * optional one; "*" takes any (look at raw).  self: the filtered value; p: one per parameter, JJ_MISSING if not given. */
+ * optional one; "*" takes any (look at raw).  self: the filtered value; p: one per parameter. */
 struct jj_fn {
 	const char *name, *params;
-	struct jj_val (*fn)(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw);
+	struct jj_val (*fn)(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+	                    const struct jj_args *raw);
 };
 enum { JJ_MAX_PARAMS = 6 };
 
-/* ---- tree ------------------------------------------------------------------------------------------------ */
+/* ---- tree ---------------------------------------------------------------------------------------------- */
 enum jj_kind {
 	/* statements, chained by next */
-	JJN_TEXT, JJN_PRINT, JJN_IF /* a body b else c */, JJN_FOR /* a in b: c else d if e */, JJN_SET /* a = b */,
-	JJN_SETBLOCK /* a = filter b of c */, JJN_MACRO /* sym, params a, body c */, JJN_BREAK, JJN_CONTINUE,
-	JJN_FILTERBLOCK /* filter b of c */, JJN_CALLBLOCK /* macro a, call b */, JJN_WITH /* chain of sets a, body c */,
-	JJN_SCOPE /* body c */,
+	JJN_TEXT, JJN_PRINT, JJN_IF /* a body b else c */, JJN_FOR /* a in b: c else d if e */,
+	JJN_SET /* a = b */, JJN_SETBLOCK /* a = filter b of c */, JJN_MACRO /* sym, params a, body c */,
+	JJN_BREAK, JJN_CONTINUE, JJN_FILTERBLOCK /* filter b of c */, JJN_CALLBLOCK /* macro a, call b */,
+	JJN_WITH /* chain of sets a, body c */, JJN_SCOPE /* body c */,
 	/* expressions */
-	JJN_CONST, JJN_NAME, JJN_NSREF, JJN_LIST, JJN_TUPLE, JJN_DICT, JJN_PAIR, JJN_ATTR, JJN_ITEM, JJN_SLICE,
-	JJN_CALL /* a(b...) */, JJN_FILTER /* a|v(b...) */, JJN_TEST, JJN_COND /* b if a else c */, JJN_AND, JJN_OR, JJN_NOT,
-	JJN_NEG, JJN_POS, JJN_BIN, JJN_CONCAT, JJN_CMP, JJN_OPERAND, JJN_KW, JJN_STAR, JJN_STARSTAR, JJN_PARAM
+	JJN_CONST, JJN_NAME, JJN_NSREF, JJN_LIST, JJN_TUPLE, JJN_DICT, JJN_PAIR, JJN_ATTR, JJN_ITEM,
+	JJN_SLICE,
+	JJN_CALL /* a(b...) */, JJN_FILTER /* a|v(b...) */, JJN_TEST, JJN_COND /* b if a else c */, JJN_AND,
+	JJN_OR, JJN_NOT, JJN_NEG, JJN_POS, JJN_BIN, JJN_CONCAT, JJN_CMP, JJN_OPERAND, JJN_KW, JJN_STAR,
+	JJN_STARSTAR, JJN_PARAM
 };
 enum { JJ_USES_CALLER = 1, JJ_USES_KWARGS = 2, JJ_USES_VARARGS = 4, JJ_RECURSIVE = 8 };
 struct jj_node {
@@ -90,10 +93,10 @@ struct chat {
 	int n_sym;
 };
 
-/* ---- tokens (jinja_lex.c) ----------------------------------------------------------------------------------- */
+/* ---- tokens (jinja_lex.c) ------------------------------------------------------------------------------ */
 enum jj_tok {
-	JJT_EOF, JJT_DATA, JJT_VAR_BEGIN, JJT_VAR_END, JJT_BLOCK_BEGIN, JJT_BLOCK_END, JJT_NAME, JJT_STRING, JJT_INT,
-	JJT_FLOAT, JJT_POW, JJT_FLOORDIV, JJT_EQ, JJT_NE, JJT_GE, JJT_LE, JJT_NOTIN, JJT_IN,
+	JJT_EOF, JJT_DATA, JJT_VAR_BEGIN, JJT_VAR_END, JJT_BLOCK_BEGIN, JJT_BLOCK_END, JJT_NAME, JJT_STRING,
+	JJT_INT, JJT_FLOAT, JJT_POW, JJT_FLOORDIV, JJT_EQ, JJT_NE, JJT_GE, JJT_LE, JJT_NOTIN, JJT_IN,
 	/* the others are their own character: + - * / % ~ [ ] ( ) { } < > = . : | , ; */
 };
 struct jj_token { int t; uint32_t pos; struct jj_val v; };
@@ -113,7 +116,7 @@ int jj_fail_at(struct lm_err *err, int code, const char *src, size_t len, size_t
 	__attribute__((format(printf, 6, 7)));
 int jj_parse(struct chat *c, struct lm_err *err);
 
-/* ---- run ---------------------------------------------------------------------------------------------------- */
+/* ---- run ----------------------------------------------------------------------------------------------- */
 struct jj_scope { struct jj_scope *up; struct { int sym; struct jj_val v; } *var; int n, cap; bool kept; };
 struct jj_macro { const struct jj_node *def; struct jj_scope *scope; struct jj_val name; };
 struct jj_run {
@@ -154,7 +157,7 @@ struct jj_val jj_str(struct jj_run *r, const char *s, size_t n);      /* copies 
 struct jj_val jj_view(const char *s, size_t n);                       /* does not */
 struct jj_val jj_cstr(const char *s);                                 /* of a literal */
 struct jj_val jj_concat(struct jj_run *r, struct jj_val a, struct jj_val b);
-struct jj_val jj_take(struct jj_run *r, struct lm_buf *b);            /* moves the bytes into a string, frees b */
+struct jj_val jj_take(struct jj_run *r, struct lm_buf *b);            /* its bytes as a string; frees b */
 struct jj_val jj_seq(struct jj_run *r, int kind, int n);              /* n undefined items to fill */
 struct jj_val jj_undef(struct jj_run *r, const char *hint, const char *obj, struct jj_val name);
 struct jj_val jj_dict(struct jj_run *r, int cap);
@@ -164,7 +167,7 @@ struct jj_val *jj_find_str(struct jj_run *r, const struct jj_dict *d, const char
 bool jj_hashable(struct jj_val v);
 bool jj_truth(struct jj_val v);
 bool jj_eq(struct jj_run *r, struct jj_val a, struct jj_val b);
-int jj_order(struct jj_run *r, struct jj_val a, struct jj_val b, const char *op);     /* -1 0 1, 2 unordered (NaN) */
+int jj_order(struct jj_run *r, struct jj_val a, struct jj_val b, const char *op);   /* -1 0 1, 2: NaN */
 bool jj_in(struct jj_run *r, struct jj_val x, struct jj_val seq);
 const char *jj_type_name(struct jj_val v);             /* Python's: "str", "dict", ... */
 const char *jj_obj_name(struct jj_val v);              /* "dict object", "None" */
@@ -186,8 +189,8 @@ struct jj_val jj_to_str(struct jj_run *r, struct jj_val v);
 void jj_float_repr(char out[40], double f);
 struct jj_json { bool ascii, sort; const char *indent, *item, *key; size_t n_indent, n_item, n_key; };
 void jj_write_json(struct jj_run *r, struct lm_buf *b, struct jj_val v, const struct jj_json *o, int level);
-struct jj_val jj_percent(struct jj_run *r, struct jj_val fmt, struct jj_val args);             /* fmt % args */
-struct jj_val jj_format(struct jj_run *r, struct jj_val fmt, const struct jj_args *a);         /* fmt.format(...) */
+struct jj_val jj_percent(struct jj_run *r, struct jj_val fmt, struct jj_val args);        /* fmt % args */
+struct jj_val jj_format(struct jj_run *r, struct jj_val fmt, const struct jj_args *a);   /* fmt.format() */
 struct jj_val jj_strftime(struct jj_run *r, struct jj_val fmt);
 
 /* strings (jinja_str.c); positions are bytes unless said otherwise */
@@ -195,15 +198,16 @@ bool jj_space(uint32_t cp);
 size_t jj_chars(struct jj_val s);                      /* code points */
 struct jj_val jj_sub(struct jj_val s, size_t from, size_t to);                    /* bytes [from, to) */
 size_t jj_offset(struct jj_val s, size_t chars);       /* bytes of the first so many code points */
-struct jj_val jj_strip(struct jj_run *r, struct jj_val s, const struct jj_val *set, int sides);  /* 1 left, 2 right */
-struct jj_val jj_case(struct jj_run *r, struct jj_val s, char how);              /* U L C(apitalize) T(itle) S(wap) */
-struct jj_val jj_replace(struct jj_run *r, struct jj_val s, struct jj_val old, struct jj_val new_, int64_t max);
+/* sides: 1 left, 2 right; set: characters, NULL white space (r may be NULL then) */
+struct jj_val jj_strip(struct jj_run *r, struct jj_val s, const struct jj_val *set, int sides);
+struct jj_val jj_case(struct jj_run *r, struct jj_val s, char how); /* U L C(apital) T(itle) S(wap) W(ords) */
+struct jj_val jj_replace(struct jj_run *r, struct jj_val s, struct jj_val old, struct jj_val by, int64_t max);
 struct jj_val jj_lines(struct jj_run *r, struct jj_val s, bool keep);
-int64_t jj_search(struct jj_run *r, struct jj_val s, struct jj_val what, size_t from);           /* byte or -1 */
+int64_t jj_search(struct jj_run *r, struct jj_val s, struct jj_val what, size_t from);   /* byte or -1 */
 bool jj_is_upper(struct jj_val s);
 bool jj_is_lower(struct jj_val s);
 
-/* calls (jinja_call.c, jinja_filter.c, jinja_method.c), expressions (jinja_eval.c), statements (jinja_exec.c) */
+/* calls (jinja_call.c, jinja_filter.c, jinja_method.c), expressions (jinja_eval.c), statements (_exec.c) */
 struct jj_val jj_call(struct jj_run *r, struct jj_val f, const struct jj_args *a);
 struct jj_val jj_apply(struct jj_run *r, const struct jj_fn *fn, struct jj_val self, const struct jj_args *a);
 const struct jj_fn *jj_filter(struct jj_val name);     /* NULL: unknown */
@@ -225,7 +229,8 @@ struct jj_val jj_loop_call(struct jj_run *r, struct jj_loop *l, struct jj_val it
 struct jj_scope *jj_scope(struct jj_run *r, struct jj_scope *up);
 void jj_set_var(struct jj_run *r, int sym, struct jj_val v);
 struct jj_val jj_get_var(const struct jj_run *r, int sym);           /* JJ_MISSING: no such variable */
-bool jj_args(struct jj_run *r, const struct jj_node *first, struct jj_args *a);  /* one spare kw for a caller */
+/* Evaluates arguments; there is room for one more keyword, a caller. */
+bool jj_args(struct jj_run *r, const struct jj_node *first, struct jj_args *a);
 static inline bool jj_is(struct jj_val v, const char *s)
 {
 	return v.t == JJ_STR && v.n == strlen(s) && memcmp(v.s, s, v.n) == 0;

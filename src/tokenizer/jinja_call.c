@@ -84,15 +84,20 @@ struct jj_val jj_apply(struct jj_run *r, const struct jj_fn *fn, struct jj_val s
 				used++;
 			}
 		if (p[n].t == JJ_MISSING && !optional)
-			return jj_fail(r, LM_EINVAL, "%s() missing required argument '%.*s'", fn->name, (int)name.n, name.s);
+			return jj_fail(r, LM_EINVAL, "%s() missing required argument '%.*s'", fn->name,
+				       (int)name.n, name.s);
 	}
-	if (a->n > n) return jj_fail(r, LM_EINVAL, "%s() takes at most %d argument(s), %d given", fn->name, n, a->n);
+	if (a->n > n)
+		return jj_fail(r, LM_EINVAL, "%s() takes at most %d argument(s), %d given", fn->name, n,
+			       a->n);
 	for (int i = 0; used != a->n_kw && i < a->n_kw; i++) {
 		int k = 0;
-		while (param(fn->params, k, &name, &optional) && !(a->kw[i].len == name.n && memcmp(a->kw[i].name, name.s, name.n) == 0)) k++;
+		while (param(fn->params, k, &name, &optional) &&
+		       !(a->kw[i].len == name.n && memcmp(a->kw[i].name, name.s, name.n) == 0))
+			k++;
 		if (k >= n || k < a->n)
-			return jj_fail(r, LM_EINVAL, "%s() got an unexpected keyword argument '%.*s'", fn->name,
-			               (int)(a->kw[i].len > 60 ? 60 : a->kw[i].len), a->kw[i].name);
+			return jj_fail(r, LM_EINVAL, "%s() got an unexpected keyword argument '%.*s'",
+				       fn->name, (int)(a->kw[i].len > 60 ? 60 : a->kw[i].len), a->kw[i].name);
 	}
 	return fn->fn(r, self, p, a);
 }
@@ -116,8 +121,9 @@ struct jj_val jj_call(struct jj_run *r, struct jj_val f, const struct jj_args *a
 	return v;
 }
 
-/* ---- globals --------------------------------------------------------------------------------------------------- */
-static struct jj_val g_range(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+/* ---- globals ------------------------------------------------------------------------------------------- */
+static struct jj_val g_range(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+			     const struct jj_args *raw)
 {
 	int64_t start = 0, stop, step = 1, span, n;
 	(void)self;
@@ -125,7 +131,8 @@ static struct jj_val g_range(struct jj_run *r, struct jj_val self, const struct 
 	for (int i = 0; i < 3; i++) {
 		if (p[i].t == JJ_MISSING || jj_is_int(p[i])) continue;
 		if (p[i].t == JJ_UNDEF) return jj_undef_fail(r, p[i]);
-		return jj_fail(r, LM_EINVAL, "'%s' object cannot be interpreted as an integer", jj_type_name(p[i]));
+		return jj_fail(r, LM_EINVAL, "'%s' object cannot be interpreted as an integer",
+			       jj_type_name(p[i]));
 	}
 	stop = p[0].i;
 	if (p[1].t != JJ_MISSING) {
@@ -134,7 +141,8 @@ static struct jj_val g_range(struct jj_run *r, struct jj_val self, const struct 
 	}
 	if (p[2].t != JJ_MISSING) step = p[2].i;
 	if (!step) return jj_fail(r, LM_EINVAL, "range() arg 3 must not be zero");
-	if (__builtin_sub_overflow(stop, start, &span)) return jj_fail(r, LM_EINVAL, "range too big (100000 items at most)");
+	if (__builtin_sub_overflow(stop, start, &span))
+		return jj_fail(r, LM_EINVAL, "range too big (100000 items at most)");
 	n = step > 0 ? (span > 0 ? (span - 1) / step + 1 : 0) : (span < 0 ? (span + 1) / step + 1 : 0);
 	if (n > 100000) return jj_fail(r, LM_EINVAL, "range too big (100000 items at most)");
 	struct jj_seq *q = jj_new(r, struct jj_seq, 1);
@@ -160,7 +168,8 @@ static void put_pairs(struct jj_run *r, struct jj_dict *d, struct jj_val src)
 	}
 }
 
-static struct jj_val g_dict(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+static struct jj_val g_dict(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+			    const struct jj_args *raw)
 {
 	struct jj_val v = jj_dict(r, raw->n_kw);
 	(void)self;
@@ -168,23 +177,27 @@ static struct jj_val g_dict(struct jj_run *r, struct jj_val self, const struct j
 	if (r->rc) return v;
 	if (raw->n > 1) return jj_fail(r, LM_EINVAL, "dict expected at most 1 argument, got %d", raw->n);
 	if (raw->n) put_pairs(r, v.d, raw->v[0]);
-	for (int i = 0; i < raw->n_kw && !r->rc; i++) jj_put(r, v.d, jj_view(raw->kw[i].name, raw->kw[i].len), raw->kw[i].v);
+	for (int i = 0; i < raw->n_kw && !r->rc; i++)
+		jj_put(r, v.d, jj_view(raw->kw[i].name, raw->kw[i].len), raw->kw[i].v);
 	return v;
 }
 
-static struct jj_val g_namespace(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+static struct jj_val g_namespace(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+				 const struct jj_args *raw)
 {
 	struct jj_val d = g_dict(r, self, p, raw);
 	struct jj_ns *ns = jj_new(r, struct jj_ns, 1);
 	if (r->rc) return d;
 	for (int i = 0; i < d.d->n; i++)
 		if (d.d->k[i].t == JJ_STR && d.d->k[i].n && d.d->k[i].s[0] == '_')
-			return jj_fail(r, LM_EINVAL, "a namespace's attribute must not begin with an underscore");
+			return jj_fail(r, LM_EINVAL,
+				       "a namespace's attribute must not begin with an underscore");
 	ns->d = *d.d;
 	return (struct jj_val){ .t = JJ_NS, .ns = ns };
 }
 
-static struct jj_val g_raise(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+static struct jj_val g_raise(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+			     const struct jj_args *raw)
 {
 	struct jj_val s = jj_to_str(r, p[0]);
 	(void)raw;
@@ -193,7 +206,8 @@ static struct jj_val g_raise(struct jj_run *r, struct jj_val self, const struct 
 	return self;
 }
 
-static struct jj_val g_strftime(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+static struct jj_val g_strftime(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+				const struct jj_args *raw)
 {
 	(void)self;
 	(void)raw;

@@ -12,14 +12,15 @@ struct jj_val jj_undef_fail(struct jj_run *r, struct jj_val v)
 	int n = (int)(u->name.t == JJ_STR && u->name.n > 100 ? 100 : u->name.n);
 	if (u->hint) return jj_fail(r, LM_EINVAL, "%s", u->hint);
 	if (!u->obj) return jj_fail(r, LM_EINVAL, "'%.*s' is undefined", n, u->name.s);
-	if (u->name.t == JJ_STR) return jj_fail(r, LM_EINVAL, "'%s' has no attribute '%.*s'", u->obj, n, u->name.s);
+	if (u->name.t == JJ_STR)
+		return jj_fail(r, LM_EINVAL, "'%s' has no attribute '%.*s'", u->obj, n, u->name.s);
 	jj_write_repr(r, &b, u->name);
 	jj_fail(r, LM_EINVAL, "%s has no element %.100s", u->obj, lm_buf_cstr(&b));
 	lm_buf_free(&b);
 	return v;
 }
 
-/* ---- attributes and items ---------------------------------------------------------------------------------- */
+/* ---- attributes and items ------------------------------------------------------------------------------ */
 static bool attribute(struct jj_run *r, struct jj_val v, struct jj_val name, struct jj_val *out)
 {
 	if (v.t == JJ_LOOP) return jj_loop_attr(r, v, name, out);
@@ -59,7 +60,8 @@ struct jj_val jj_item(struct jj_run *r, struct jj_val v, struct jj_val key)
 	if (jj_is_int(key) && (v.t == JJ_STR || (v.t == JJ_SEQ && v.sub <= JJ_RANGE))) {
 		int64_t n = jj_length(r, v), i = key.i < 0 ? key.i + n : key.i;
 		if (i >= 0 && i < n) {
-			if (v.t == JJ_SEQ) return v.sub == JJ_RANGE ? jj_int(v.q->start + i * v.q->step) : v.q->v[i];
+			if (v.t == JJ_SEQ)
+				return v.sub == JJ_RANGE ? jj_int(v.q->start + i * v.q->step) : v.q->v[i];
 			size_t at = jj_offset(v, (size_t)i);
 			uint32_t cp;
 			return jj_view(v.s + at, (size_t)lm_utf8_next(v.s + at, v.n - at, &cp));
@@ -74,10 +76,12 @@ static bool slice_range(struct jj_run *r, const struct jj_val lim[3], int64_t n,
 {
 	for (int i = 0; i < 3; i++)
 		if (lim[i].t != JJ_NONE && !jj_is_int(lim[i])) {
-			jj_fail(r, LM_EINVAL, "slice indices must be integers or None, not %s", jj_type_name(lim[i]));
+			jj_fail(r, LM_EINVAL, "slice indices must be integers or None, not %s",
+				jj_type_name(lim[i]));
 			return false;
 		}
-	int64_t step = lim[2].t == JJ_NONE ? 1 : lim[2].i, low = step < 0 ? -1 : 0, high = step < 0 ? n - 1 : n;
+	int64_t step = lim[2].t == JJ_NONE ? 1 : lim[2].i, low = step < 0 ? -1 : 0,
+		high = step < 0 ? n - 1 : n;
 	if (!step) {
 		jj_fail(r, LM_EINVAL, "slice step cannot be zero");
 		return false;
@@ -99,7 +103,9 @@ static bool slice_range(struct jj_run *r, const struct jj_val lim[3], int64_t n,
 static struct jj_val slice_str(struct jj_run *r, struct jj_val v, const int64_t at[3])
 {
 	struct lm_buf b = { 0 };
-	if (at[2] == 1) return at[0] >= at[1] ? jj_view("", 0) : jj_sub(v, jj_offset(v, (size_t)at[0]), jj_offset(v, (size_t)at[1]));
+	if (at[2] == 1)
+		return at[0] >= at[1] ? jj_view("", 0)
+				      : jj_sub(v, jj_offset(v, (size_t)at[0]), jj_offset(v, (size_t)at[1]));
 	struct jj_val l = jj_copy(r, v);
 	for (int64_t i = at[0]; !r->rc && (at[2] > 0 ? i < at[1] : i > at[1]); i += at[2])
 		jj_write(r, &b, l.q->v[i].s, l.q->v[i].n);
@@ -116,14 +122,16 @@ struct jj_val jj_slice(struct jj_run *r, struct jj_val v, const struct jj_val li
 	n = jj_length(r, v);
 	if (!slice_range(r, lim, n, at)) return v;
 	if (v.t == JJ_STR) return slice_str(r, v, at);
-	int64_t count = at[2] > 0 ? (at[1] - at[0] + at[2] - 1) / at[2] : (at[0] - at[1] - at[2] - 1) / -at[2];
+	int64_t count =
+		at[2] > 0 ? (at[1] - at[0] + at[2] - 1) / at[2] : (at[0] - at[1] - at[2] - 1) / -at[2];
 	if (count < 0) count = 0;
-	struct jj_val src = v.sub == JJ_RANGE ? jj_copy(r, v) : v, out = jj_seq(r, v.sub == JJ_TUPLE ? JJ_TUPLE : JJ_LIST, (int)count);
+	struct jj_val src = v.sub == JJ_RANGE ? jj_copy(r, v) : v,
+		      out = jj_seq(r, v.sub == JJ_TUPLE ? JJ_TUPLE : JJ_LIST, (int)count);
 	for (int64_t i = 0; !r->rc && i < count; i++) out.q->v[i] = src.q->v[at[0] + i * at[2]];
 	return out;
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ---------------------------------------------------------------------------------------- */
 static const char *op_name(int op)
 {
 	static const char text[][2] = { "+", "-", "*", "/", "%", "<" };
@@ -141,7 +149,8 @@ static struct jj_val power(struct jj_run *r, struct jj_val a, struct jj_val b)
 	if (!jj_is_int(a) || !jj_is_int(b) || b.i < 0) {
 		double x = jj_num(a), y = jj_num(b);
 		if (x == 0 && y < 0) return jj_fail(r, LM_EINVAL, "0.0 cannot be raised to a negative power");
-		if (x < 0 && y != floor(y)) return jj_fail(r, LM_EINVAL, "a negative number cannot be raised to a fraction");
+		if (x < 0 && y != floor(y))
+			return jj_fail(r, LM_EINVAL, "a negative number cannot be raised to a fraction");
 		double z = pow(x, y);
 		if (isinf(z) && !isinf(x) && !isinf(y)) return jj_fail(r, LM_EINVAL, "result too large");
 		return jj_float(z);
@@ -156,7 +165,9 @@ static struct jj_val power(struct jj_run *r, struct jj_val a, struct jj_val b)
 
 static struct jj_val divide(struct jj_run *r, int op, struct jj_val a, struct jj_val b)
 {
-	if (jj_num(b) == 0) return jj_fail(r, LM_EINVAL, op == '/' ? "division by zero" : "integer division or modulo by zero");
+	if (jj_num(b) == 0)
+		return jj_fail(r, LM_EINVAL,
+			       op == '/' ? "division by zero" : "integer division or modulo by zero");
 	if (op == '/') return jj_float(jj_num(a) / jj_num(b));
 	if (jj_is_int(a) && jj_is_int(b)) {
 		if (b.i == -1) {
@@ -192,8 +203,9 @@ static struct jj_val number(struct jj_run *r, int op, struct jj_val a, struct jj
 		double x = jj_num(a), y = jj_num(b);
 		return jj_float(op == '+' ? x + y : op == '-' ? x - y : x * y);
 	}
-	bool over = op == '+' ? __builtin_add_overflow(a.i, b.i, &z) : op == '-' ? __builtin_sub_overflow(a.i, b.i, &z)
-	                                                                     : __builtin_mul_overflow(a.i, b.i, &z);
+	bool over = op == '+'   ? __builtin_add_overflow(a.i, b.i, &z)
+		    : op == '-' ? __builtin_sub_overflow(a.i, b.i, &z)
+				: __builtin_mul_overflow(a.i, b.i, &z);
 	return over ? overflow(r) : jj_int(z);
 }
 
@@ -201,7 +213,8 @@ static struct jj_val repeat(struct jj_run *r, struct jj_val v, int64_t n)
 {
 	int64_t len = v.t == JJ_STR ? (int64_t)v.n : v.q->n;
 	if (n < 0) n = 0;
-	if (len && n > JJ_MAX_TEXT / len) return jj_fail(r, LM_ELIMIT, "a value repeated to more than %d Mi", JJ_MAX_TEXT >> 20);
+	if (len && n > JJ_MAX_TEXT / len)
+		return jj_fail(r, LM_ELIMIT, "a value repeated to more than %d Mi", JJ_MAX_TEXT >> 20);
 	if (v.t == JJ_SEQ) {
 		struct jj_val out = jj_seq(r, v.sub, (int)(len * n));
 		for (int64_t i = 0; !r->rc && i < len * n; i++) out.q->v[i] = v.q->v[i % len];
@@ -261,8 +274,10 @@ struct jj_val jj_binary(struct jj_run *r, int op, struct jj_val a, struct jj_val
 	if (op == '*' && (a.t == JJ_STR || list_a) && jj_is_int(b)) return repeat(r, a, b.i);
 	if (op == '*' && (b.t == JJ_STR || list_b) && jj_is_int(a)) return repeat(r, b, a.i);
 	if (op == '+' && (a.t == JJ_STR || list_a))
-		return jj_fail(r, LM_EINVAL, "can only concatenate %s (not \"%s\") to %s", jj_type_name(a), jj_type_name(b), jj_type_name(a));
-	return jj_fail(r, LM_EINVAL, "unsupported operand type(s) for %s: '%s' and '%s'", op_name(op), jj_type_name(a), jj_type_name(b));
+		return jj_fail(r, LM_EINVAL, "can only concatenate %s (not \"%s\") to %s", jj_type_name(a),
+			       jj_type_name(b), jj_type_name(a));
+	return jj_fail(r, LM_EINVAL, "unsupported operand type(s) for %s: '%s' and '%s'", op_name(op),
+		       jj_type_name(a), jj_type_name(b));
 }
 
 static bool compare(struct jj_run *r, int op, struct jj_val a, struct jj_val b)
@@ -290,7 +305,7 @@ static struct jj_val eval_compare(struct jj_run *r, const struct jj_node *n)
 	return jj_bool(true);
 }
 
-/* ---- the tree ------------------------------------------------------------------------------------------------ */
+/* ---- the tree ------------------------------------------------------------------------------------------ */
 static struct jj_val eval_list(struct jj_run *r, const struct jj_node *n)
 {
 	int count = 0, i = 0;
@@ -342,7 +357,9 @@ static struct jj_val eval_filter(struct jj_run *r, const struct jj_node *n)
 	struct jj_val v = jj_eval(r, n->a);
 	struct jj_args a;
 	const char *what = n->kind == JJN_FILTER ? "filter" : "test";
-	if (!n->fn) return jj_fail(r, LM_EINVAL, "no %s named '%.*s'", what, (int)(n->v.n > 60 ? 60 : n->v.n), n->v.s);
+	if (!n->fn)
+		return jj_fail(r, LM_EINVAL, "no %s named '%.*s'", what, (int)(n->v.n > 60 ? 60 : n->v.n),
+			       n->v.s);
 	if (!n->b) return jj_apply(r, n->fn, v, &(struct jj_args){ 0 });
 	return jj_args(r, n->b, &a) ? jj_apply(r, n->fn, v, &a) : v;
 }
@@ -353,7 +370,9 @@ static struct jj_val eval_sign(struct jj_run *r, const struct jj_node *n)
 	int64_t z;
 	if (r->rc) return v;
 	if (v.t == JJ_UNDEF) return jj_undef_fail(r, v);
-	if (!jj_is_num(v)) return jj_fail(r, LM_EINVAL, "bad operand type for unary %c: '%s'", n->kind == JJN_NEG ? '-' : '+', jj_type_name(v));
+	if (!jj_is_num(v))
+		return jj_fail(r, LM_EINVAL, "bad operand type for unary %c: '%s'",
+			       n->kind == JJN_NEG ? '-' : '+', jj_type_name(v));
 	if (v.t == JJ_FLOAT) return n->kind == JJN_NEG ? jj_float(-v.f) : v;
 	if (n->kind == JJN_POS) return jj_int(v.i);
 	return __builtin_sub_overflow((int64_t)0, v.i, &z) ? overflow(r) : jj_int(z);
@@ -365,7 +384,9 @@ static struct jj_val eval_logic(struct jj_run *r, const struct jj_node *n)
 	if (n->kind == JJN_COND) {
 		if (jj_truth(v)) return jj_eval(r, n->b);
 		if (n->c) return jj_eval(r, n->c);
-		return jj_undef(r, "the inline if-expression evaluated to false and no else section was defined", NULL, jj_cstr("if"));
+		return jj_undef(r,
+				"the inline if-expression evaluated to false and no else section was defined",
+				NULL, jj_cstr("if"));
 	}
 	if (n->kind == JJN_NOT) return jj_bool(!jj_truth(v));
 	return jj_truth(v) == (n->kind == JJN_AND) ? jj_eval(r, n->b) : v;

@@ -12,7 +12,7 @@ struct jj_loop {
 	bool peeked, ended;            /* `after` holds the next item; there is none */
 };
 
-/* ---- variables -------------------------------------------------------------------------------------------- */
+/* ---- variables ----------------------------------------------------------------------------------------- */
 struct jj_scope *jj_scope(struct jj_run *r, struct jj_scope *up)
 {
 	struct jj_scope *s = jj_new(r, struct jj_scope, 1);
@@ -87,13 +87,14 @@ void jj_assign(struct jj_run *r, const struct jj_node *target, struct jj_val v)
 		struct jj_val ns = jj_get_var(r, target->sym);
 		r->at = target;
 		if (ns.t != JJ_NS) jj_fail(r, LM_EINVAL, "cannot assign attribute on non-namespace object");
-		else if (target->v.s[0] == '_') jj_fail(r, LM_EINVAL, "a namespace's attribute must not begin with an underscore");
+		else if (target->v.s[0] == '_')
+			jj_fail(r, LM_EINVAL, "a namespace's attribute must not begin with an underscore");
 		else jj_put(r, &ns.ns->d, target->v, v);
 	}
 	r->depth--;
 }
 
-/* ---- loops ------------------------------------------------------------------------------------------------- */
+/* ---- loops --------------------------------------------------------------------------------------------- */
 static bool fetch(struct jj_run *r, struct jj_loop *l, struct jj_val *out)
 {
 	const struct jj_node *test = l->def->e;
@@ -117,7 +118,8 @@ static bool peek(struct jj_run *r, struct jj_loop *l)
 	return l->peeked;
 }
 
-/* Length of the loop: of what it runs over, or, where that is filtered or a generator, by taking all of the rest. */
+/* Length of the loop: of what it runs over, or, where that is filtered or a generator, by taking all of the
+ * rest. */
 static int64_t loop_length(struct jj_run *r, struct jj_loop *l)
 {
 	if (l->length >= 0) return l->length;
@@ -150,14 +152,16 @@ static int64_t loop_length(struct jj_run *r, struct jj_loop *l)
 	return l->length = l->index0 + 1 + (l->peeked ? 1 : 0) + n;
 }
 
-static struct jj_val loop_cycle(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+static struct jj_val loop_cycle(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+				const struct jj_args *raw)
 {
 	(void)p;
 	if (!raw->n) return jj_fail(r, LM_EINVAL, "no items for cycling given");
 	return raw->v[self.l->index0 % raw->n];
 }
 
-static struct jj_val loop_changed(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+static struct jj_val loop_changed(struct jj_run *r, struct jj_val self, const struct jj_val *p,
+				  const struct jj_args *raw)
 {
 	struct jj_val now = jj_seq(r, JJ_TUPLE, raw->n);
 	(void)p;
@@ -170,7 +174,8 @@ static struct jj_val loop_changed(struct jj_run *r, struct jj_val self, const st
 
 bool jj_loop_attr(struct jj_run *r, struct jj_val v, struct jj_val name, struct jj_val *out)
 {
-	static const struct jj_fn cycle = { "cycle", "*", loop_cycle }, changed = { "changed", "*", loop_changed };
+	static const struct jj_fn cycle = { "cycle", "*", loop_cycle },
+				  changed = { "changed", "*", loop_changed };
 	struct jj_loop *l = v.l;
 	if (jj_is(name, "index0")) *out = jj_int(l->index0);
 	else if (jj_is(name, "index")) *out = jj_int(l->index0 + 1);
@@ -183,7 +188,8 @@ bool jj_loop_attr(struct jj_run *r, struct jj_val v, struct jj_val name, struct 
 	else if (jj_is(name, "depth")) *out = jj_int(l->depth0 + 1);
 	else if (jj_is(name, "previtem"))
 		*out = l->index0 ? l->before : jj_undef(r, "there is no previous item", NULL, name);
-	else if (jj_is(name, "nextitem")) *out = peek(r, l) ? l->after : jj_undef(r, "there is no next item", NULL, name);
+	else if (jj_is(name, "nextitem"))
+		*out = peek(r, l) ? l->after : jj_undef(r, "there is no next item", NULL, name);
 	else if (jj_is(name, "cycle") || jj_is(name, "changed")) {
 		struct jj_method *m = jj_new(r, struct jj_method, 1);
 		if (m) *m = (struct jj_method){ v, jj_is(name, "cycle") ? &cycle : &changed };
@@ -209,7 +215,8 @@ static bool loop_body(struct jj_run *r, struct jj_loop *l, struct jj_scope **sco
 	return !r->rc && !r->flow;
 }
 
-static void exec_for(struct jj_run *r, const struct jj_node *n, struct jj_val items, struct jj_scope *up, int depth0)
+static void exec_for(struct jj_run *r, const struct jj_node *n, struct jj_val items, struct jj_scope *up,
+		     int depth0)
 {
 	struct jj_loop *l = jj_new(r, struct jj_loop, 1);
 	struct jj_scope *outer = r->scope, *scope = NULL;
@@ -241,8 +248,10 @@ struct jj_val jj_loop_call(struct jj_run *r, struct jj_loop *l, struct jj_val it
 {
 	struct lm_buf b = { 0 }, *out = r->out;
 	if (l->def->op != JJ_RECURSIVE)
-		return jj_fail(r, LM_EINVAL, "the loop must have the 'recursive' marker to be called recursively");
-	if (r->calls >= JJ_DEPTH) return jj_fail(r, LM_ELIMIT, "loops nested more than %d levels deep", JJ_DEPTH);
+		return jj_fail(r, LM_EINVAL,
+			       "the loop must have the 'recursive' marker to be called recursively");
+	if (r->calls >= JJ_DEPTH)
+		return jj_fail(r, LM_ELIMIT, "loops nested more than %d levels deep", JJ_DEPTH);
 	r->calls++;
 	r->out = &b;
 	exec_for(r, l->def, items, l->up, l->depth0 + 1);
@@ -251,7 +260,7 @@ struct jj_val jj_loop_call(struct jj_run *r, struct jj_loop *l, struct jj_val it
 	return jj_take(r, &b);
 }
 
-/* ---- macros ------------------------------------------------------------------------------------------------ */
+/* ---- macros -------------------------------------------------------------------------------------------- */
 static struct jj_val make_macro(struct jj_run *r, const struct jj_node *n)
 {
 	struct jj_macro *m = jj_new(r, struct jj_macro, 1);
@@ -282,13 +291,16 @@ static void bind_rest(struct jj_run *r, const struct jj_macro *m, const struct j
 		if (param) continue;
 		if (jj_is(name, "caller") && (used & JJ_USES_CALLER)) caller = a->kw[i].v;
 		else if (used & JJ_USES_KWARGS) jj_put(r, kwargs.d, name, a->kw[i].v);
-		else jj_fail(r, LM_EINVAL, "macro '%.*s' takes no keyword argument '%.*s'", (int)m->name.n, m->name.s,
-		             (int)(name.n > 60 ? 60 : name.n), name.s);
+		else
+			jj_fail(r, LM_EINVAL, "macro '%.*s' takes no keyword argument '%.*s'", (int)m->name.n,
+				m->name.s, (int)(name.n > 60 ? 60 : name.n), name.s);
 	}
 	if (a->n > n_param && !(used & JJ_USES_VARARGS))
-		jj_fail(r, LM_EINVAL, "macro '%.*s' takes not more than %d argument(s)", (int)m->name.n, m->name.s, n_param);
+		jj_fail(r, LM_EINVAL, "macro '%.*s' takes not more than %d argument(s)", (int)m->name.n,
+			m->name.s, n_param);
 	if ((used & JJ_USES_CALLER) && r->sym_caller >= 0) {
-		if (caller.t == JJ_MISSING) caller = jj_undef(r, "No caller defined", NULL, jj_cstr("caller"));
+		if (caller.t == JJ_MISSING)
+			caller = jj_undef(r, "No caller defined", NULL, jj_cstr("caller"));
 		jj_set_var(r, r->sym_caller, caller);
 	}
 	if (used & JJ_USES_KWARGS) jj_set_var(r, r->sym_kwargs, kwargs);
@@ -325,7 +337,8 @@ struct jj_val jj_macro_call(struct jj_run *r, struct jj_macro *m, const struct j
 {
 	struct lm_buf b = { 0 }, *out = r->out;
 	struct jj_scope *outer = r->scope;
-	if (r->calls >= JJ_DEPTH) return jj_fail(r, LM_ELIMIT, "macro calls nested more than %d levels deep", JJ_DEPTH);
+	if (r->calls >= JJ_DEPTH)
+		return jj_fail(r, LM_ELIMIT, "macro calls nested more than %d levels deep", JJ_DEPTH);
 	r->calls++;
 	r->scope = jj_scope(r, m->scope);
 	r->out = &b;
@@ -337,7 +350,7 @@ struct jj_val jj_macro_call(struct jj_run *r, struct jj_macro *m, const struct j
 	return jj_take(r, &b);
 }
 
-/* ---- statements --------------------------------------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------------------------------------- */
 /* Runs a body in a scope of its own and catches what it writes. */
 static struct jj_val capture(struct jj_run *r, const struct jj_node *body)
 {
@@ -408,7 +421,8 @@ static void check_namespaces(struct jj_run *r, const struct jj_node *t)
 		r->at = t;
 		jj_fail(r, LM_EINVAL, "cannot assign attribute on non-namespace object");
 	}
-	for (const struct jj_node *k = t->kind == JJN_TUPLE ? t->a : NULL; k && !r->rc; k = k->next) check_namespaces(r, k);
+	for (const struct jj_node *k = t->kind == JJN_TUPLE ? t->a : NULL; k && !r->rc; k = k->next)
+		check_namespaces(r, k);
 }
 
 static void exec_one(struct jj_run *r, const struct jj_node *n)

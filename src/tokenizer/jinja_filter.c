@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FILTER(id)                                                                                                     \
-	static struct jj_val id(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+#define FILTER(id)                                                                                           \
+	static struct jj_val id(struct jj_run *r, struct jj_val self, const struct jj_val *p,                \
+				const struct jj_args *raw)
 #define UNUSED ((void)p, (void)raw, (void)r)
 
 static bool given(struct jj_val v) { return v.t != JJ_MISSING; }
@@ -56,7 +57,7 @@ static struct jj_val fold(struct jj_run *r, struct jj_val v, bool sensitive)
 	return !sensitive && v.t == JJ_STR ? jj_case(r, v, 'L') : v;
 }
 
-/* ---- text --------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------------- */
 FILTER(f_upper) { UNUSED; return jj_case(r, jj_to_str(r, self), 'U'); }
 FILTER(f_lower) { UNUSED; return jj_case(r, jj_to_str(r, self), 'L'); }
 FILTER(f_title) { UNUSED; return jj_case(r, jj_to_str(r, self), 'W'); }
@@ -105,7 +106,10 @@ FILTER(f_indent)
 	struct jj_val by = given(p[0]) ? p[0] : jj_int(4), pad;
 	struct lm_buf b = { 0 };
 	UNUSED;
-	if (self.t != JJ_STR) return self.t == JJ_UNDEF ? jj_undef_fail(r, self) : jj_fail(r, LM_EINVAL, "indent needs a str, not %s", jj_type_name(self));
+	if (self.t != JJ_STR)
+		return self.t == JJ_UNDEF
+			       ? jj_undef_fail(r, self)
+			       : jj_fail(r, LM_EINVAL, "indent needs a str, not %s", jj_type_name(self));
 	pad = by.t == JJ_STR ? by : jj_binary(r, '*', jj_cstr(" "), by);
 	struct jj_val lines = jj_lines(r, jj_concat(r, self, jj_cstr("\n")), false);
 	for (int i = 0; !r->rc && i < lines.q->n; i++) {
@@ -134,10 +138,12 @@ FILTER(f_format)
 	UNUSED;
 	struct jj_val args = jj_seq(r, JJ_TUPLE, raw->n), s = jj_to_str(r, self);
 	if (r->rc) return args;
-	if (raw->n_kw && raw->n) return jj_fail(r, LM_EINVAL, "format takes positional or keyword arguments, not both");
+	if (raw->n_kw && raw->n)
+		return jj_fail(r, LM_EINVAL, "format takes positional or keyword arguments, not both");
 	for (int i = 0; i < raw->n; i++) args.q->v[i] = raw->v[i];
 	if (raw->n_kw) args = jj_dict(r, raw->n_kw);
-	for (int i = 0; i < raw->n_kw && !r->rc; i++) jj_put(r, args.d, jj_view(raw->kw[i].name, raw->kw[i].len), raw->kw[i].v);
+	for (int i = 0; i < raw->n_kw && !r->rc; i++)
+		jj_put(r, args.d, jj_view(raw->kw[i].name, raw->kw[i].len), raw->kw[i].v);
 	return r->rc ? s : jj_percent(r, s, args);
 }
 FILTER(f_truncate)
@@ -145,9 +151,11 @@ FILTER(f_truncate)
 	UNUSED;
 	int64_t max = integer(r, p[0], 255), leeway = integer(r, p[3], 5), n;
 	struct jj_val end = given(p[2]) ? p[2] : jj_cstr("...");
-	if (self.t != JJ_STR || end.t != JJ_STR) return jj_fail(r, LM_EINVAL, "truncate needs a str, not %s", jj_type_name(self));
+	if (self.t != JJ_STR || end.t != JJ_STR)
+		return jj_fail(r, LM_EINVAL, "truncate needs a str, not %s", jj_type_name(self));
 	n = jj_length(r, self);
-	if (max < (int64_t)jj_chars(end) || leeway < 0) return jj_fail(r, LM_EINVAL, "truncate: length or leeway too small");
+	if (max < (int64_t)jj_chars(end) || leeway < 0)
+		return jj_fail(r, LM_EINVAL, "truncate: length or leeway too small");
 	if (max > n || n <= max + leeway) return self;
 	struct jj_val s = jj_sub(self, 0, jj_offset(self, (size_t)(max - (int64_t)jj_chars(end))));
 	if (!flag(p[1]))
@@ -173,13 +181,16 @@ FILTER(f_wordcount)
 }
 FILTER(f_tojson)
 {
-	struct jj_json o = { .ascii = flag(p[0]), .sort = flag(p[3]), .item = ", ", .key = ": ", .n_item = 2, .n_key = 2 };
+	struct jj_json o = {
+		.ascii = flag(p[0]), .sort = flag(p[3]), .item = ", ", .key = ": ", .n_item = 2, .n_key = 2
+	};
 	struct lm_buf b = { 0 };
 	struct jj_val pad = p[1];
 	UNUSED;
 	if (given(pad) && pad.t != JJ_NONE) {
 		if (jj_is_int(pad)) pad = jj_binary(r, '*', jj_cstr(" "), pad);
-		if (r->rc || pad.t != JJ_STR) return jj_fail(r, LM_EINVAL, "tojson: indent must be an integer or a str");
+		if (r->rc || pad.t != JJ_STR)
+			return jj_fail(r, LM_EINVAL, "tojson: indent must be an integer or a str");
 		o.indent = pad.s;
 		o.n_indent = pad.n;
 		o.n_item = 1;
@@ -197,7 +208,7 @@ FILTER(f_tojson)
 	return jj_take(r, &b);
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------------------------------------- */
 /* Python's int(text, base): blanks around, a sign, single underscores, a prefix where it fits the base. */
 static bool parse_int(struct jj_val s, int64_t base, int64_t *out)
 {
@@ -216,12 +227,16 @@ static bool parse_int(struct jj_val s, int64_t base, int64_t *out)
 	*out = 0;
 	for (; i < s.n; i++) {
 		char c = s.s[i];
-		int d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'z' ? (c | 32) - 'a' + 10 : 99;
+		int d = c >= '0' && c <= '9'                 ? c - '0'
+			: (c | 32) >= 'a' && (c | 32) <= 'z' ? (c | 32) - 'a' + 10
+							     : 99;
 		if (c == '_' && digit && i + 1 < s.n) {
 			digit = false;
 			continue;
 		}
-		if (d >= base || __builtin_mul_overflow(*out, base, out) || __builtin_sub_overflow(*out, d, out)) return false;
+		if (d >= base || __builtin_mul_overflow(*out, base, out) ||
+		    __builtin_sub_overflow(*out, d, out))
+			return false;
 		digit = true;
 	}
 	return digit && (neg || !__builtin_sub_overflow((int64_t)0, *out, out));
@@ -236,7 +251,9 @@ static bool parse_float(struct jj_val s, double *out)
 	for (uint32_t i = 0; i < s.n; i++) {
 		char c = s.s[i];
 		if (c == 'x' || c == 'X' || c == '(' || !c) return false;
-		if (c == '_' && i && isdigit((unsigned char)s.s[i - 1]) && i + 1 < s.n && isdigit((unsigned char)s.s[i + 1])) continue;
+		if (c == '_' && i && isdigit((unsigned char)s.s[i - 1]) && i + 1 < s.n &&
+		    isdigit((unsigned char)s.s[i + 1]))
+			continue;
 		buf[n++] = c;
 	}
 	buf[n] = 0;
@@ -255,7 +272,10 @@ FILTER(f_int)
 	if (self.t == JJ_STR && parse_int(self, integer(r, p[1], 10), &i)) return jj_int(i);
 	if (self.t == JJ_FLOAT) f = self.f;
 	else if (self.t != JJ_STR || !parse_float(self, &f)) return deflt;
-	if (!isfinite(f)) return self.t == JJ_FLOAT && isinf(f) ? jj_fail(r, LM_EINVAL, "cannot convert float infinity to integer") : deflt;
+	if (!isfinite(f))
+		return self.t == JJ_FLOAT && isinf(f)
+			       ? jj_fail(r, LM_EINVAL, "cannot convert float infinity to integer")
+			       : deflt;
 	if (fabs(f) >= 9.2e18) return jj_fail(r, LM_EINVAL, "integer beyond 64 bits");
 	return jj_int((int64_t)f);
 }
@@ -273,21 +293,25 @@ FILTER(f_abs)
 	UNUSED;
 	if (self.t == JJ_UNDEF) return jj_undef_fail(r, self);
 	if (self.t == JJ_FLOAT) return jj_float(fabs(self.f));
-	if (!jj_is_int(self)) return jj_fail(r, LM_EINVAL, "bad operand type for abs(): '%s'", jj_type_name(self));
+	if (!jj_is_int(self))
+		return jj_fail(r, LM_EINVAL, "bad operand type for abs(): '%s'", jj_type_name(self));
 	return self.i < 0 ? jj_binary(r, '-', jj_int(0), self) : jj_int(self.i);
 }
 FILTER(f_round)
 {
 	UNUSED;
 	int64_t digits = integer(r, p[0], 0);
-	if (r->rc || !jj_is_num(self)) return jj_fail(r, LM_EINVAL, "round needs a number, not %s", jj_type_name(self));
+	if (r->rc || !jj_is_num(self))
+		return jj_fail(r, LM_EINVAL, "round needs a number, not %s", jj_type_name(self));
 	double x = jj_num(self), scale = pow(10, (double)digits);
 	if (!given(p[1]) || jj_is(p[1], "common")) {
 		char buf[400];
 		if (jj_is_int(self) && digits >= 0) return jj_int(self.i);
 		if (digits > 17 || !isfinite(x)) return jj_float(x);
-		if (digits < 0) return jj_is_int(self) ? jj_int((int64_t)(nearbyint(x / scale) * scale)) : jj_float(nearbyint(x / scale) * scale);
-		snprintf(buf, sizeof buf, "%.*f", (int)digits, x);      /* exact decimal, half to even as Python */
+		if (digits < 0)
+			return jj_is_int(self) ? jj_int((int64_t)(nearbyint(x / scale) * scale))
+					       : jj_float(nearbyint(x / scale) * scale);
+		snprintf(buf, sizeof buf, "%.*f", (int)digits, x); /* exact decimal, half to even as Python */
 		return jj_float(strtod(buf, NULL));
 	}
 	if (jj_is(p[1], "ceil")) return jj_float(ceil(x * scale) / scale);
@@ -304,7 +328,7 @@ FILTER(f_sum)
 	return sum;
 }
 
-/* ---- sequences ------------------------------------------------------------------------------------------------ */
+/* ---- sequences ----------------------------------------------------------------------------------------- */
 FILTER(f_length) { UNUSED; return jj_int(jj_length(r, self)); }
 FILTER(f_list) { UNUSED; return jj_copy(r, self); }
 FILTER(f_default)
@@ -319,12 +343,15 @@ FILTER(f_first)
 	struct jj_val x;
 	UNUSED;
 	if (!jj_iter(r, &it, self)) return self;
-	return jj_next(r, &it, &x) ? x : jj_undef(r, "No first item, sequence was empty.", NULL, jj_cstr("first"));
+	return jj_next(r, &it, &x)
+		       ? x
+		       : jj_undef(r, "No first item, sequence was empty.", NULL, jj_cstr("first"));
 }
 FILTER(f_last)
 {
 	UNUSED;
-	if (self.t == JJ_SEQ && self.sub == JJ_GEN) return jj_fail(r, LM_EINVAL, "'generator' object is not reversible");
+	if (self.t == JJ_SEQ && self.sub == JJ_GEN)
+		return jj_fail(r, LM_EINVAL, "'generator' object is not reversible");
 	struct jj_val l = jj_copy(r, self);
 	if (r->rc || l.q->n) return r->rc ? self : l.q->v[l.q->n - 1];
 	return jj_undef(r, "No last item, sequence was empty.", NULL, jj_cstr("last"));
@@ -332,7 +359,8 @@ FILTER(f_last)
 FILTER(f_reverse)
 {
 	UNUSED;
-	if (self.t == JJ_STR) return jj_slice(r, self, (struct jj_val[3]){ jj_none(), jj_none(), jj_int(-1) });
+	if (self.t == JJ_STR)
+		return jj_slice(r, self, (struct jj_val[3]){ jj_none(), jj_none(), jj_int(-1) });
 	struct jj_val l = jj_copy(r, self);
 	for (int i = 0, j = r->rc ? -1 : l.q->n - 1; i < j; i++, j--) {
 		struct jj_val t = l.q->v[i];
@@ -382,7 +410,8 @@ static struct jj_val sorted(struct jj_run *r, struct pair *a, int n, bool down)
 /* The sort key by an attribute list like "a,b.c". */
 static struct jj_val sort_key(struct jj_run *r, struct jj_val x, struct jj_val path, bool sensitive)
 {
-	if (path.t != JJ_STR || !memchr(path.s, ',', path.n)) return fold(r, by_path(r, x, path, jj_none()), sensitive);
+	if (path.t != JJ_STR || !memchr(path.s, ',', path.n))
+		return fold(r, by_path(r, x, path, jj_none()), sensitive);
 	int n = 1;
 	for (uint32_t i = 0; i < path.n; i++) n += path.s[i] == ',';
 	struct jj_val key = jj_seq(r, JJ_LIST, n);
@@ -416,8 +445,10 @@ FILTER(f_dictsort)
 	struct jj_val by = given(p[1]) ? p[1] : jj_cstr("key"), m = { 0 };
 	UNUSED;
 	if (self.t == JJ_UNDEF) return jj_undef_fail(r, self);
-	if (self.t != JJ_DICT) return jj_fail(r, LM_EINVAL, "'%s' object has no attribute 'items'", jj_type_name(self));
-	if (!jj_is(by, "key") && !jj_is(by, "value")) return jj_fail(r, LM_EINVAL, "You can only sort by either \"key\" or \"value\"");
+	if (self.t != JJ_DICT)
+		return jj_fail(r, LM_EINVAL, "'%s' object has no attribute 'items'", jj_type_name(self));
+	if (!jj_is(by, "key") && !jj_is(by, "value"))
+		return jj_fail(r, LM_EINVAL, "You can only sort by either \"key\" or \"value\"");
 	if (!jj_method(r, self, jj_cstr("items"), &m)) return self;
 	struct jj_val l = jj_call(r, m, &(struct jj_args){ 0 });
 	struct pair *a = keyed(r, l, jj_int(jj_is(by, "value")), flag(p[0]));
@@ -493,7 +524,8 @@ FILTER(f_batch)
 	if (r->rc || n < 1 || n > JJ_MAX_STEPS) return jj_fail(r, LM_EINVAL, "batch needs a positive number");
 	out = jj_seq(r, JJ_LIST, (int)((l.q->n + n - 1) / n));
 	for (int i = 0; !r->rc && i < out.q->n; i++) {
-		int64_t from = i * n, have = l.q->n - from < n ? l.q->n - from : n, len = given(p[1]) && p[1].t != JJ_NONE ? n : have;
+		int64_t from = i * n, have = l.q->n - from < n ? l.q->n - from : n,
+			len = given(p[1]) && p[1].t != JJ_NONE ? n : have;
 		struct jj_val row = jj_seq(r, JJ_LIST, (int)len);
 		for (int64_t k = 0; !r->rc && k < len; k++) row.q->v[k] = k < have ? l.q->v[from + k] : p[1];
 		out.q->v[i] = row;
@@ -508,9 +540,11 @@ FILTER(f_slice)
 	if (r->rc || n < 1 || n > JJ_MAX_STEPS) return jj_fail(r, LM_EINVAL, "slice needs a positive number");
 	out = jj_seq(r, JJ_LIST, (int)n);
 	for (int64_t i = 0; !r->rc && i < n; i++) {
-		int64_t extra = i < l.q->n % n, len = l.q->n / n + extra, fill = !extra && given(p[1]) && p[1].t != JJ_NONE;
+		int64_t extra = i < l.q->n % n, len = l.q->n / n + extra,
+			fill = !extra && given(p[1]) && p[1].t != JJ_NONE;
 		struct jj_val row = jj_seq(r, JJ_LIST, (int)(len + fill));
-		for (int64_t k = 0; !r->rc && k < len + fill; k++) row.q->v[k] = k < len ? l.q->v[at + k] : p[1];
+		for (int64_t k = 0; !r->rc && k < len + fill; k++)
+			row.q->v[k] = k < len ? l.q->v[at + k] : p[1];
 		out.q->v[i] = row;
 		at += len;
 	}
@@ -522,35 +556,47 @@ FILTER(f_map)
 	UNUSED;
 	struct jj_val l = jj_copy(r, self), path = { .t = JJ_MISSING }, deflt = { .t = JJ_MISSING };
 	const struct jj_fn *fn = NULL;
-	struct jj_args rest = { .v = raw->n ? raw->v + 1 : NULL, .n = raw->n - 1, .kw = raw->kw, .n_kw = raw->n_kw };
+	struct jj_args rest = {
+		.v = raw->n ? raw->v + 1 : NULL, .n = raw->n - 1, .kw = raw->kw, .n_kw = raw->n_kw
+	};
 	for (int i = 0; !raw->n && i < raw->n_kw; i++) {
 		struct jj_val name = jj_view(raw->kw[i].name, raw->kw[i].len);
 		if (jj_is(name, "attribute")) path = raw->kw[i].v;
 		else if (jj_is(name, "default")) deflt = raw->kw[i].v;
-		else return jj_fail(r, LM_EINVAL, "map: unexpected keyword argument '%.*s'", (int)(name.n > 60 ? 60 : name.n), name.s);
+		else
+			return jj_fail(r, LM_EINVAL, "map: unexpected keyword argument '%.*s'",
+				       (int)(name.n > 60 ? 60 : name.n), name.s);
 	}
 	if (!raw->n && !given(path)) return jj_fail(r, LM_EINVAL, "map requires a filter argument");
 	if (raw->n) {
 		struct jj_val name = jj_to_str(r, raw->v[0]);
 		fn = raw->v[0].t == JJ_STR ? jj_filter(name) : NULL;
-		if (!fn) return jj_fail(r, LM_EINVAL, "no filter named '%.*s'", (int)(name.n > 60 ? 60 : name.n), name.s);
+		if (!fn)
+			return jj_fail(r, LM_EINVAL, "no filter named '%.*s'",
+				       (int)(name.n > 60 ? 60 : name.n), name.s);
 	}
 	for (int i = 0; !r->rc && i < l.q->n; i++)
 		l.q->v[i] = fn ? jj_apply(r, fn, l.q->v[i], &rest) : by_path(r, l.q->v[i], path, deflt);
 	return generator(r, l);
 }
 
-static struct jj_val choose(struct jj_run *r, struct jj_val self, const struct jj_args *raw, bool attr, bool want)
+static struct jj_val choose(struct jj_run *r, struct jj_val self, const struct jj_args *raw, bool attr,
+			    bool want)
 {
 	int off = attr ? 1 : 0, n = 0;
 	const struct jj_fn *fn = NULL;
-	struct jj_args rest = { .v = raw->n > off ? raw->v + off + 1 : NULL, .n = raw->n - off - 1, .kw = raw->kw, .n_kw = raw->n_kw };
+	struct jj_args rest = { .v = raw->n > off ? raw->v + off + 1 : NULL,
+				.n = raw->n - off - 1,
+				.kw = raw->kw,
+				.n_kw = raw->n_kw };
 	if (self.t != JJ_SEQ && !jj_truth(self)) return generator(r, jj_seq(r, JJ_LIST, 0));
 	if (attr && !raw->n) return jj_fail(r, LM_EINVAL, "missing parameter for attribute name");
 	if (raw->n > off) {
 		struct jj_val name = jj_to_str(r, raw->v[off]);
 		fn = jj_test(name);
-		if (!fn) return jj_fail(r, LM_EINVAL, "no test named '%.*s'", (int)(name.n > 60 ? 60 : name.n), name.s);
+		if (!fn)
+			return jj_fail(r, LM_EINVAL, "no test named '%.*s'", (int)(name.n > 60 ? 60 : name.n),
+				       name.s);
 	}
 	struct jj_val l = jj_copy(r, self);
 	for (int i = 0; !r->rc && i < l.q->n; i++) {
@@ -576,22 +622,49 @@ FILTER(f_attr)
 }
 
 static const struct jj_fn filters[] = {
-	{ "tojson", "?ensure_ascii ?indent ?separators ?sort_keys", f_tojson }, { "length", "", f_length },
-	{ "trim", "?chars", f_trim }, { "default", "?default_value ?boolean", f_default }, { "string", "", f_string },
-	{ "upper", "", f_upper }, { "join", "?d ?attribute", f_join },
-	{ "dictsort", "?case_sensitive ?by ?reverse", f_dictsort }, { "lower", "", f_lower }, { "items", "", f_items },
-	{ "safe", "", f_safe }, { "list", "", f_list }, { "replace", "old new ?count", f_replace },
-	{ "selectattr", "*", f_selectattr }, { "map", "*", f_map }, { "indent", "?width ?first ?blank", f_indent },
-	{ "int", "?default ?base", f_int }, { "rejectattr", "*", f_rejectattr }, { "reject", "*", f_reject },
-	{ "select", "*", f_select }, { "unique", "?case_sensitive ?attribute", f_unique },
-	{ "sort", "?reverse ?case_sensitive ?attribute", f_sort }, { "min", "?case_sensitive ?attribute", f_min },
-	{ "max", "?case_sensitive ?attribute", f_max }, { "d", "?default_value ?boolean", f_default },
-	{ "count", "", f_length }, { "first", "", f_first }, { "last", "", f_last }, { "reverse", "", f_reverse },
-	{ "capitalize", "", f_capitalize }, { "title", "", f_title }, { "float", "?default", f_float },
-	{ "abs", "", f_abs }, { "round", "?precision ?method", f_round }, { "sum", "?attribute ?start", f_sum },
-	{ "format", "*", f_format }, { "e", "", f_escape }, { "escape", "", f_escape }, { "attr", "name", f_attr },
-	{ "batch", "linecount ?fill_with", f_batch }, { "slice", "slices ?fill_with", f_slice },
-	{ "groupby", "attribute ?default ?case_sensitive", f_groupby }, { "wordcount", "", f_wordcount },
+	{ "tojson", "?ensure_ascii ?indent ?separators ?sort_keys", f_tojson },
+	{ "length", "", f_length },
+	{ "trim", "?chars", f_trim },
+	{ "default", "?default_value ?boolean", f_default },
+	{ "string", "", f_string },
+	{ "upper", "", f_upper },
+	{ "join", "?d ?attribute", f_join },
+	{ "dictsort", "?case_sensitive ?by ?reverse", f_dictsort },
+	{ "lower", "", f_lower },
+	{ "items", "", f_items },
+	{ "safe", "", f_safe },
+	{ "list", "", f_list },
+	{ "replace", "old new ?count", f_replace },
+	{ "selectattr", "*", f_selectattr },
+	{ "map", "*", f_map },
+	{ "indent", "?width ?first ?blank", f_indent },
+	{ "int", "?default ?base", f_int },
+	{ "rejectattr", "*", f_rejectattr },
+	{ "reject", "*", f_reject },
+	{ "select", "*", f_select },
+	{ "unique", "?case_sensitive ?attribute", f_unique },
+	{ "sort", "?reverse ?case_sensitive ?attribute", f_sort },
+	{ "min", "?case_sensitive ?attribute", f_min },
+	{ "max", "?case_sensitive ?attribute", f_max },
+	{ "d", "?default_value ?boolean", f_default },
+	{ "count", "", f_length },
+	{ "first", "", f_first },
+	{ "last", "", f_last },
+	{ "reverse", "", f_reverse },
+	{ "capitalize", "", f_capitalize },
+	{ "title", "", f_title },
+	{ "float", "?default", f_float },
+	{ "abs", "", f_abs },
+	{ "round", "?precision ?method", f_round },
+	{ "sum", "?attribute ?start", f_sum },
+	{ "format", "*", f_format },
+	{ "e", "", f_escape },
+	{ "escape", "", f_escape },
+	{ "attr", "name", f_attr },
+	{ "batch", "linecount ?fill_with", f_batch },
+	{ "slice", "slices ?fill_with", f_slice },
+	{ "groupby", "attribute ?default ?case_sensitive", f_groupby },
+	{ "wordcount", "", f_wordcount },
 	{ "truncate", "?length ?killwords ?end ?leeway", f_truncate },
 };
 

@@ -54,8 +54,17 @@ static void put_int(struct jj_run *r, struct lm_buf *b, struct spec f, int64_t v
 	while (!f.none && (int64_t)(n - 1 - i) < f.prec && i > 1) digits[--i] = '0';
 	memmove(digits, digits + i, n - i);
 	if (f.comma) group(digits, sizeof digits);
-	snprintf(lead, sizeof lead, "%s%s", v < 0 ? "-" : f.sign == '+' ? "+" : f.sign == ' ' ? " " : "",
-	         !f.alt ? "" : f.type == 'x' ? "0x" : f.type == 'X' ? "0X" : f.type == 'o' ? "0o" : f.type == 'b' ? "0b" : "");
+	snprintf(lead, sizeof lead, "%s%s",
+		 v < 0           ? "-"
+		 : f.sign == '+' ? "+"
+		 : f.sign == ' ' ? " "
+				 : "",
+		 !f.alt          ? ""
+		 : f.type == 'x' ? "0x"
+		 : f.type == 'X' ? "0X"
+		 : f.type == 'o' ? "0o"
+		 : f.type == 'b' ? "0b"
+				 : "");
 	if (!f.align) f.align = '>';
 	pad(r, b, &f, lead, jj_cstr(digits));
 }
@@ -82,7 +91,12 @@ static void put_float(struct jj_run *r, struct lm_buf *b, struct spec f, double 
 	if (f.comma) group(buf, sizeof buf);
 	if (per_cent) strcat(buf, "%");
 	if (!f.align) f.align = '>';
-	pad(r, b, &f, signbit(v) && !isnan(v) ? "-" : f.sign == '+' ? "+" : f.sign == ' ' ? " " : "", jj_cstr(buf));
+	pad(r, b, &f,
+	    signbit(v) && !isnan(v) ? "-"
+	    : f.sign == '+'         ? "+"
+	    : f.sign == ' '         ? " "
+				    : "",
+	    jj_cstr(buf));
 }
 
 static void put_str(struct jj_run *r, struct lm_buf *b, struct spec f, struct jj_val s)
@@ -108,12 +122,13 @@ static int64_t number(const char *s, size_t n, size_t *i)
 	return v;
 }
 
-/* ---- % --------------------------------------------------------------------------------------------------------- */
+/* ---- % ------------------------------------------------------------------------------------------------- */
 struct percent { struct jj_val args; int next; bool tuple, keyed; };
 
 static struct jj_val take(struct jj_run *r, struct percent *a)
 {
-	if (a->tuple ? a->next >= a->args.q->n : a->next > 0) return jj_fail(r, LM_EINVAL, "not enough arguments for format string");
+	if (a->tuple ? a->next >= a->args.q->n : a->next > 0)
+		return jj_fail(r, LM_EINVAL, "not enough arguments for format string");
 	return a->tuple ? a->args.q->v[a->next++] : (a->next++, a->args);
 }
 
@@ -165,7 +180,8 @@ static size_t percent_one(struct jj_run *r, struct lm_buf *b, struct percent *a,
 	struct jj_val v = { .t = JJ_MISSING };
 	if (i < s.n && s.s[i] == '(') {
 		const char *end = memchr(s.s + i, ')', s.n - i);
-		if (a->args.t != JJ_DICT || !end) return jj_fail(r, LM_EINVAL, "format requires a mapping"), s.n;
+		if (a->args.t != JJ_DICT || !end)
+			return jj_fail(r, LM_EINVAL, "format requires a mapping"), s.n;
 		const struct jj_val *x = jj_find(r, a->args.d, jj_sub(s, i + 1, (size_t)(end - s.s)));
 		if (!x) return jj_fail(r, LM_EINVAL, "format names a key that is not there"), s.n;
 		v = *x;
@@ -196,7 +212,8 @@ static size_t percent_one(struct jj_run *r, struct lm_buf *b, struct percent *a,
 		jj_write(r, b, "%", 1);
 		return i + 1;
 	}
-	if (!f.type || !strchr("srafeEgGFdiuxXoc", f.type)) return jj_fail(r, LM_EINVAL, "unsupported format character in '%%'"), s.n;
+	if (!f.type || !strchr("srafeEgGFdiuxXoc", f.type))
+		return jj_fail(r, LM_EINVAL, "unsupported format character in '%%'"), s.n;
 	bool num = strchr("srac", f.type) == NULL;
 	if (f.align == '<' || !num) f.fill[0] = 0;
 	if (!f.align) f.align = f.fill[0] ? '=' : '>';
@@ -215,30 +232,41 @@ struct jj_val jj_percent(struct jj_run *r, struct jj_val s, struct jj_val args)
 		run = i = percent_one(r, &b, &a, s, i);
 	}
 	if (run < s.n) jj_write(r, &b, s.s + run, s.n - run);
-	bool left = a.tuple ? a.next < args.q->n : !a.next && args.t != JJ_DICT && !(args.t == JJ_SEQ && args.sub == JJ_LIST);
+	bool left = a.tuple ? a.next < args.q->n
+			    : !a.next && args.t != JJ_DICT && !(args.t == JJ_SEQ && args.sub == JJ_LIST);
 	if (left && !a.keyed) jj_fail(r, LM_EINVAL, "not all arguments converted during string formatting");
 	return jj_take(r, &b);
 }
 
-/* ---- format ---------------------------------------------------------------------------------------------------- */
+/* ---- format -------------------------------------------------------------------------------------------- */
 static struct jj_val lookup(struct jj_run *r, const struct jj_args *a, struct jj_val name, int *automatic)
 {
 	int64_t i = 0;
 	size_t at = 0;
 	if (name.n == 0) {
-		if (*automatic < 0) return jj_fail(r, LM_EINVAL, "cannot switch from manual field specification to automatic field numbering");
+		if (*automatic < 0)
+			return jj_fail(
+				r, LM_EINVAL,
+				"cannot switch from manual field specification to automatic field numbering");
 		i = (*automatic)++;
 	} else {
 		i = number(name.s, name.n, &at);
 		if (at < name.n) {
 			for (int k = 0; k < a->n_kw; k++)
-				if (a->kw[k].len == name.n && memcmp(a->kw[k].name, name.s, name.n) == 0) return a->kw[k].v;
-			return jj_fail(r, LM_EINVAL, "format: no argument named '%.*s'", (int)(name.n > 60 ? 60 : name.n), name.s);
+				if (a->kw[k].len == name.n && memcmp(a->kw[k].name, name.s, name.n) == 0)
+					return a->kw[k].v;
+			return jj_fail(r, LM_EINVAL, "format: no argument named '%.*s'",
+				       (int)(name.n > 60 ? 60 : name.n), name.s);
 		}
-		if (*automatic > 0) return jj_fail(r, LM_EINVAL, "cannot switch from automatic field numbering to manual field specification");
+		if (*automatic > 0)
+			return jj_fail(
+				r, LM_EINVAL,
+				"cannot switch from automatic field numbering to manual field specification");
 		*automatic = -1;
 	}
-	if (i >= a->n) return jj_fail(r, LM_EINVAL, "Replacement index %lld out of range for positional args tuple", (long long)i);
+	if (i >= a->n)
+		return jj_fail(r, LM_EINVAL, "Replacement index %lld out of range for positional args tuple",
+			       (long long)i);
 	return a->v[i];
 }
 
@@ -251,10 +279,13 @@ static struct jj_val field(struct jj_run *r, const struct jj_args *a, struct jj_
 	while (i < name.n && !r->rc) {
 		size_t from = i + 1, end = from, k = 0;
 		bool item = name.s[i] == '[';
-		if (!item && name.s[i] != '.') return jj_fail(r, LM_EINVAL, "only '.' or '[' may follow ']' in a format field");
-		while (end < name.n && (item ? name.s[end] != ']' : name.s[end] != '.' && name.s[end] != '[')) end++;
+		if (!item && name.s[i] != '.')
+			return jj_fail(r, LM_EINVAL, "only '.' or '[' may follow ']' in a format field");
+		while (end < name.n && (item ? name.s[end] != ']' : name.s[end] != '.' && name.s[end] != '['))
+			end++;
 		struct jj_val key = jj_sub(name, from, end);
-		if (!key.n || (item && end == name.n)) return jj_fail(r, LM_EINVAL, "empty attribute in format string");
+		if (!key.n || (item && end == name.n))
+			return jj_fail(r, LM_EINVAL, "empty attribute in format string");
 		int64_t n = number(key.s, key.n, &k);
 		v = !item ? jj_attr(r, v, key) : jj_item(r, v, k == key.n ? jj_int(n) : key);
 		i = end + item;
@@ -294,8 +325,10 @@ static bool parse_spec(struct jj_run *r, struct jj_val s, struct spec *f)
 		if (f->none) return jj_fail(r, LM_EINVAL, "format specifier missing precision"), false;
 	}
 	if (i < s.n) f->type = s.s[i++];
-	if (i < s.n || (f->type && !strchr("sdbcoxXneEfFgG%", f->type))) return jj_fail(r, LM_EINVAL, "invalid format specifier"), false;
-	if (f->width >= MAX_FIELD || f->prec >= MAX_FIELD) return jj_fail(r, LM_ELIMIT, "a field wider than 1 MiB"), false;
+	if (i < s.n || (f->type && !strchr("sdbcoxXneEfFgG%", f->type)))
+		return jj_fail(r, LM_EINVAL, "invalid format specifier"), false;
+	if (f->width >= MAX_FIELD || f->prec >= MAX_FIELD)
+		return jj_fail(r, LM_ELIMIT, "a field wider than 1 MiB"), false;
 	return true;
 }
 
@@ -306,7 +339,8 @@ static void format_value(struct jj_run *r, struct lm_buf *b, struct jj_val v, st
 	if (!how.n) {
 		jj_write_str(r, b, v);
 	} else if (v.t == JJ_STR && (!f.type || f.type == 's')) {
-		if (f.align == '=' && f.fill[0] != '0') jj_fail(r, LM_EINVAL, "'=' alignment not allowed in string format specifier");
+		if (f.align == '=' && f.fill[0] != '0')
+			jj_fail(r, LM_EINVAL, "'=' alignment not allowed in string format specifier");
 		put_str(r, b, f, v);
 	} else if (jj_is_num(v) && f.type && strchr("eEfFgG%", f.type)) {
 		put_float(r, b, f, jj_num(v));
@@ -321,7 +355,8 @@ static void format_value(struct jj_run *r, struct lm_buf *b, struct jj_val v, st
 	}
 }
 
-static size_t format_one(struct jj_run *r, struct lm_buf *b, struct jj_val s, size_t i, const struct jj_args *a, int *automatic)
+static size_t format_one(struct jj_run *r, struct lm_buf *b, struct jj_val s, size_t i,
+			 const struct jj_args *a, int *automatic)
 {
 	size_t end = i, colon = 0, bang = 0;
 	int depth = 0;
@@ -330,14 +365,17 @@ static size_t format_one(struct jj_run *r, struct lm_buf *b, struct jj_val s, si
 		if (s.s[end] == ']' && !colon) depth = 0;
 		if (!depth && !colon && s.s[end] == ':') colon = end;
 		if (!depth && !colon && !bang && s.s[end] == '!') bang = end;
-		if (s.s[end] == '{') return jj_fail(r, LM_EUNSUPPORTED, "nested fields in format() are not supported"), s.n;
+		if (s.s[end] == '{')
+			return jj_fail(r, LM_EUNSUPPORTED, "nested fields in format() are not supported"),
+			       s.n;
 	}
 	if (end >= s.n) return jj_fail(r, LM_EINVAL, "expected '}' before end of string"), s.n;
 	size_t stop = colon ? colon : end;
 	struct jj_val v = field(r, a, jj_sub(s, i, bang ? bang : stop), automatic);
 	if (bang) {
 		char how = stop == bang + 2 ? s.s[bang + 1] : 0;
-		if (how != 'r' && how != 's') return jj_fail(r, LM_EINVAL, "unknown conversion in format()"), s.n;
+		if (how != 'r' && how != 's')
+			return jj_fail(r, LM_EINVAL, "unknown conversion in format()"), s.n;
 		v = how == 'r' ? repr(r, v) : jj_to_str(r, v);
 	}
 	format_value(r, b, v, colon ? jj_sub(s, colon + 1, end) : jj_cstr(""));
@@ -364,13 +402,15 @@ struct jj_val jj_format(struct jj_run *r, struct jj_val s, const struct jj_args 
 	return jj_take(r, &b);
 }
 
-/* ---- strftime ---------------------------------------------------------------------------------------------------- */
+/* ---- strftime ------------------------------------------------------------------------------------------ */
 /* Names are C's, whatever the locale; numbers come from the C library. */
 static bool named(struct lm_buf *b, char c, const struct tm *t)
 {
-	static const char *const month[] = { "January", "February", "March", "April", "May", "June", "July", "August",
-		"September", "October", "November", "December" };
-	static const char *const day[] = { "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday" };
+	static const char *const month[] = { "January",   "February", "March",    "April",
+					     "May",       "June",     "July",     "August",
+					     "September", "October",  "November", "December" };
+	static const char *const day[] = { "Sunday",   "Monday", "Tuesday", "Wednesday",
+					   "Thursday", "Friday", "Saturday" };
 	switch (c) {
 	case 'B': lm_buf_str(b, month[t->tm_mon]); return true;
 	case 'b':
@@ -383,8 +423,8 @@ static bool named(struct lm_buf *b, char c, const struct tm *t)
 	case 'x': lm_buf_fmt(b, "%02d/%02d/%02d", t->tm_mon + 1, t->tm_mday, t->tm_year % 100); return true;
 	case 'X': lm_buf_fmt(b, "%02d:%02d:%02d", t->tm_hour, t->tm_min, t->tm_sec); return true;
 	case 'c':
-		lm_buf_fmt(b, "%.3s %.3s %2d %02d:%02d:%02d %d", day[t->tm_wday], month[t->tm_mon], t->tm_mday, t->tm_hour,
-		           t->tm_min, t->tm_sec, t->tm_year + 1900);
+		lm_buf_fmt(b, "%.3s %.3s %2d %02d:%02d:%02d %d", day[t->tm_wday], month[t->tm_mon],
+			   t->tm_mday, t->tm_hour, t->tm_min, t->tm_sec, t->tm_year + 1900);
 		return true;
 	case 'z':
 	case 'Z': return true;         /* Python's now() has no zone */
@@ -398,7 +438,8 @@ struct jj_val jj_strftime(struct jj_run *r, struct jj_val fmt)
 	struct lm_buf b = { 0 };
 	struct tm t = { 0 };
 	time_t now = r->has_now ? (time_t)r->now : time(NULL);
-	if (!(r->has_now ? gmtime_r(&now, &t) : localtime_r(&now, &t))) return jj_fail(r, LM_EINVAL, "'now' is no time");
+	if (!(r->has_now ? gmtime_r(&now, &t) : localtime_r(&now, &t)))
+		return jj_fail(r, LM_EINVAL, "'now' is no time");
 	for (uint32_t i = 0; i < fmt.n && jj_step(r, 1); i++) {
 		char form[8] = "%", out[64];
 		size_t n = 1;

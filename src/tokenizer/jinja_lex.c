@@ -129,7 +129,9 @@ static int lex_text(struct jj_lexer *x, struct jj_token *t)
 {
 	for (;;) {
 		size_t from = x->at, tag = from;
-		while (tag + 1 < x->n && !(x->src[tag] == '{' && strchr("%{#", x->src[tag + 1]) && x->src[tag + 1])) tag++;
+		while (tag + 1 < x->n &&
+		       !(x->src[tag] == '{' && strchr("%{#", x->src[tag + 1]) && x->src[tag + 1]))
+			tag++;
 		if (tag + 1 >= x->n) tag = x->n;
 		if (tag == x->n) {
 			data(x, t, from, tag);
@@ -157,7 +159,8 @@ static int lex_text(struct jj_lexer *x, struct jj_token *t)
 			if (rc) return rc;
 			continue;
 		}
-		*t = (struct jj_token){ variable ? JJT_VAR_BEGIN : JJT_BLOCK_BEGIN, (uint32_t)tag, jj_none() };
+		*t = (struct jj_token){ variable ? JJT_VAR_BEGIN : JJT_BLOCK_BEGIN, (uint32_t)tag,
+					jj_none() };
 		x->state = t->t;
 		x->at = tag + 2;
 		if (x->at < x->n && (x->src[x->at] == '-' || x->src[x->at] == '+')) x->at++;
@@ -168,7 +171,10 @@ static int lex_text(struct jj_lexer *x, struct jj_token *t)
 
 static int digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+				      : 99;
 }
 
 /* Digits of `base` with single underscores between them; the end. */
@@ -182,7 +188,10 @@ static size_t digits(const struct jj_lexer *x, size_t at, int base)
 	return at;
 }
 
-static bool is_digit(const struct jj_lexer *x, size_t at) { return at < x->n && x->src[at] >= '0' && x->src[at] <= '9'; }
+static bool is_digit(const struct jj_lexer *x, size_t at)
+{
+	return at < x->n && x->src[at] >= '0' && x->src[at] <= '9';
+}
 
 /* End of a float at `at`, or 0: digits, then a fraction, an exponent or both. */
 static size_t float_end(const struct jj_lexer *x, size_t at)
@@ -220,7 +229,10 @@ static int lex_number(struct jj_lexer *x, struct jj_token *t)
 	int base = 10;
 	size_t at = from;
 	if (x->src[at] == '0' && at + 2 < x->n) {
-		int letter = x->src[at + 1] | 32, b = letter == 'x' ? 16 : letter == 'o' ? 8 : letter == 'b' ? 2 : 0;
+		int letter = x->src[at + 1] | 32, b = letter == 'x'   ? 16
+						      : letter == 'o' ? 8
+						      : letter == 'b' ? 2
+								      : 0;
 		size_t first = at + 2 + (x->src[at + 2] == '_');
 		if (b && first < x->n && digit(x->src[first]) < b) {
 			base = b;
@@ -228,7 +240,9 @@ static int lex_number(struct jj_lexer *x, struct jj_token *t)
 		}
 	}
 	if (base == 10 && x->src[at] == '0') {
-		while (at < x->n && (x->src[at] == '0' || (x->src[at] == '_' && at + 1 < x->n && x->src[at + 1] == '0'))) at++;
+		while (at < x->n &&
+		       (x->src[at] == '0' || (x->src[at] == '_' && at + 1 < x->n && x->src[at + 1] == '0')))
+			at++;
 		end = at;
 	} else {
 		end = digits(x, at, base);
@@ -250,7 +264,8 @@ static int64_t escape_code(const char *s, size_t n, size_t *i)
 	int len = s[*i] == 'x' ? 2 : s[*i] == 'u' ? 4 : s[*i] == 'U' ? 8 : 0;
 	int64_t cp = 0;
 	if (!len) {
-		for (int k = 0; k < 3 && *i < n && s[*i] >= '0' && s[*i] <= '7'; k++) cp = cp * 8 + (s[(*i)++] - '0');
+		for (int k = 0; k < 3 && *i < n && s[*i] >= '0' && s[*i] <= '7'; k++)
+			cp = cp * 8 + (s[(*i)++] - '0');
 		return cp;
 	}
 	for (++*i; len > 0 && *i < n && digit(s[*i]) < 16; len--) cp = cp * 16 + digit(s[(*i)++]);
@@ -338,11 +353,14 @@ static int lex_operator(struct jj_lexer *x, struct jj_token *t)
 	if (!c || !strchr("+-*/%~[](){}<>=.:|,;", c)) {
 		uint32_t cp;
 		lm_utf8_next(x->src + x->at, x->n - x->at, &cp);
-		snprintf(msg, sizeof msg, cp > 32 && cp < 127 ? "unexpected character '%c'" : "unexpected character U+%04X", (int)cp);
+		snprintf(msg, sizeof msg,
+			 cp > 32 && cp < 127 ? "unexpected character '%c'" : "unexpected character U+%04X",
+			 (int)cp);
 		return fail(x, x->at, msg);
 	}
 	if (strchr("([{", c)) {
-		if (x->n_open == (int)sizeof x->open) return fail(x, x->at, "nested too deeply (200 levels at most)");
+		if (x->n_open == (int)sizeof x->open)
+			return fail(x, x->at, "nested too deeply (200 levels at most)");
 		x->open[x->n_open++] = c == '(' ? ')' : c == '[' ? ']' : '}';
 	} else if (strchr(")]}", c)) {
 		if (!x->n_open || x->open[--x->n_open] != c) {

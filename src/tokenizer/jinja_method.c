@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <utf8proc.h>
 
-#define METHOD(id)                                                                                                     \
-	static struct jj_val id(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+#define METHOD(id)                                                                                           \
+	static struct jj_val id(struct jj_run *r, struct jj_val self, const struct jj_val *p,                \
+				const struct jj_args *raw)
 #define UNUSED ((void)p, (void)raw)
 
 struct list { struct jj_val *v; int n, cap; };
@@ -43,11 +44,12 @@ static bool need_str(struct jj_run *r, struct jj_val v, const char *what)
 static int64_t opt_int(struct jj_run *r, struct jj_val v, int64_t absent)
 {
 	if (v.t == JJ_MISSING || v.t == JJ_NONE) return absent;
-	if (!jj_is_int(v)) jj_fail(r, LM_EINVAL, "'%s' object cannot be interpreted as an integer", jj_type_name(v));
+	if (!jj_is_int(v))
+		jj_fail(r, LM_EINVAL, "'%s' object cannot be interpreted as an integer", jj_type_name(v));
 	return jj_is_int(v) ? v.i : absent;
 }
 
-/* ---- str: trimming and cutting ------------------------------------------------------------------------------ */
+/* ---- str: trimming and cutting ------------------------------------------------------------------------- */
 static struct jj_val strip(struct jj_run *r, struct jj_val self, const struct jj_val *p, int sides)
 {
 	if (p[0].t == JJ_MISSING || p[0].t == JJ_NONE) return jj_strip(r, self, NULL, sides);
@@ -196,8 +198,9 @@ METHOD(s_rpartition)
 }
 METHOD(s_splitlines) { UNUSED; return jj_lines(r, self, p[0].t != JJ_MISSING && jj_truth(p[0])); }
 
-/* ---- str: search -------------------------------------------------------------------------------------------- */
-/* self[start:end] by the optional arguments p[0], p[1]; *from: its first byte, -1: start lies beyond the end. */
+/* ---- str: search --------------------------------------------------------------------------------------- */
+/* self[start:end] by the optional arguments p[0], p[1]; *from: its first byte, -1: start lies beyond the end.
+ */
 static struct jj_val window(struct jj_run *r, struct jj_val self, const struct jj_val *p, int64_t *from)
 {
 	*from = 0;
@@ -225,7 +228,8 @@ static struct jj_val affix(struct jj_run *r, struct jj_val self, const struct jj
 	struct jj_val s = window(r, self, p + 1, &from);
 	const char *what = end ? "endswith()" : "startswith()";
 	if (from < 0 || r->rc) return jj_bool(false);
-	if (p[0].t != JJ_SEQ || p[0].sub != JJ_TUPLE) return need_str(r, p[0], what) ? jj_bool(has_affix(s, p[0], end)) : self;
+	if (p[0].t != JJ_SEQ || p[0].sub != JJ_TUPLE)
+		return need_str(r, p[0], what) ? jj_bool(has_affix(s, p[0], end)) : self;
 	for (int i = 0; i < p[0].q->n; i++) {
 		if (!need_str(r, p[0].q->v[i], what)) return self;
 		if (has_affix(s, p[0].q->v[i], end)) return jj_bool(true);
@@ -242,7 +246,8 @@ static struct jj_val find(struct jj_run *r, struct jj_val self, const struct jj_
 	if (r->rc || !need_str(r, p[0], "find()")) return self;
 	if (from >= 0) at = back ? search_back(r, s, p[0], s.n) : jj_search(r, s, p[0], 0);
 	if (at < 0) return must ? jj_fail(r, LM_EINVAL, "substring not found") : jj_int(-1);
-	return jj_step(r, self.n >> 8) ? jj_int((int64_t)jj_chars(jj_sub(self, 0, (size_t)(from + at)))) : self;
+	return jj_step(r, self.n >> 8) ? jj_int((int64_t)jj_chars(jj_sub(self, 0, (size_t)(from + at))))
+				       : self;
 }
 METHOD(s_find) { UNUSED; return find(r, self, p, false, false); }
 METHOD(s_rfind) { UNUSED; return find(r, self, p, true, false); }
@@ -280,7 +285,7 @@ METHOD(s_removesuffix)
 	return has_affix(self, p[0], true) ? jj_sub(self, 0, self.n - p[0].n) : self;
 }
 
-/* ---- str: case and kind -------------------------------------------------------------------------------------- */
+/* ---- str: case and kind -------------------------------------------------------------------------------- */
 METHOD(s_upper) { UNUSED; return jj_case(r, self, 'U'); }
 METHOD(s_lower) { UNUSED; return jj_case(r, self, 'L'); }
 METHOD(s_title) { UNUSED; return jj_case(r, self, 'T'); }
@@ -313,14 +318,15 @@ METHOD(s_isnumeric) { UNUSED; return jj_bool(all(r, self, 'n')); }
 METHOD(s_isalnum) { UNUSED; return jj_bool(all(r, self, 'w')); }
 METHOD(s_isascii) { UNUSED; return jj_bool(all(r, self, '7')); }
 
-/* ---- str: padding and joining -------------------------------------------------------------------------------- */
+/* ---- str: padding and joining -------------------------------------------------------------------------- */
 static struct jj_val pad(struct jj_run *r, struct jj_val self, const struct jj_val *p, char how)
 {
 	struct jj_val fill = p[1].t == JJ_MISSING ? jj_cstr(" ") : p[1];
 	int64_t n = jj_length(r, self), room = opt_int(r, p[0], 0) - n, left;
 	struct lm_buf b = { 0 };
 	if (r->rc || !need_str(r, fill, "fill character")) return self;
-	if (jj_chars(fill) != 1) return jj_fail(r, LM_EINVAL, "the fill character must be exactly one character long");
+	if (jj_chars(fill) != 1)
+		return jj_fail(r, LM_EINVAL, "the fill character must be exactly one character long");
 	if (room <= 0) return self;
 	left = how == 'l' ? 0 : how == 'r' ? room : room / 2 + (room & (room + n) & 1);
 	for (int64_t i = 0; i < left && jj_step(r, 1); i++) jj_write(r, &b, fill.s, fill.n);
@@ -349,7 +355,8 @@ METHOD(s_join)
 	if (!jj_iter(r, &it, p[0])) return self;
 	for (int i = 0; jj_next(r, &it, &x); i++) {
 		if (x.t != JJ_STR) {
-			jj_fail(r, LM_EINVAL, "sequence item %d: expected str instance, %s found", i, jj_type_name(x));
+			jj_fail(r, LM_EINVAL, "sequence item %d: expected str instance, %s found", i,
+				jj_type_name(x));
 			break;
 		}
 		if (i) jj_write(r, &b, self.s, self.n);
@@ -358,9 +365,14 @@ METHOD(s_join)
 	return jj_take(r, &b);
 }
 METHOD(s_format) { (void)p; return jj_format(r, self, raw); }
-METHOD(unsupported) { UNUSED; (void)self; return jj_fail(r, LM_EUNSUPPORTED, "this method is not supported"); }
+METHOD(unsupported)
+{
+	UNUSED;
+	(void)self;
+	return jj_fail(r, LM_EUNSUPPORTED, "this method is not supported");
+}
 
-/* ---- dict, list ------------------------------------------------------------------------------------------------ */
+/* ---- dict, list ---------------------------------------------------------------------------------------- */
 METHOD(d_get)
 {
 	UNUSED;
@@ -406,48 +418,90 @@ METHOD(l_index)
 }
 
 static const struct jj_fn str_methods[] = {
-	{ "split", "?sep ?maxsplit", s_split }, { "strip", "?chars", s_strip }, { "lstrip", "?chars", s_lstrip },
-	{ "rstrip", "?chars", s_rstrip }, { "startswith", "prefix ?start ?end", s_startswith },
-	{ "endswith", "suffix ?start ?end", s_endswith }, { "replace", "old new ?count", s_replace },
-	{ "format", "*", s_format }, { "upper", "", s_upper }, { "lower", "", s_lower }, { "title", "", s_title },
-	{ "capitalize", "", s_capitalize }, { "swapcase", "", s_swapcase }, { "casefold", "", s_lower }, { "join", "iterable", s_join },
-	{ "find", "sub ?start ?end", s_find }, { "rfind", "sub ?start ?end", s_rfind },
-	{ "index", "sub ?start ?end", s_index }, { "rindex", "sub ?start ?end", s_rindex },
-	{ "count", "sub ?start ?end", s_count }, { "rsplit", "?sep ?maxsplit", s_rsplit },
-	{ "partition", "sep", s_partition }, { "rpartition", "sep", s_rpartition },
-	{ "splitlines", "?keepends", s_splitlines }, { "removeprefix", "prefix", s_removeprefix },
-	{ "removesuffix", "suffix", s_removesuffix }, { "isupper", "", s_isupper }, { "islower", "", s_islower },
-	{ "isspace", "", s_isspace }, { "isalpha", "", s_isalpha }, { "isdigit", "", s_isdigit },
-	{ "isdecimal", "", s_isdecimal }, { "isnumeric", "", s_isnumeric }, { "isalnum", "", s_isalnum },
-	{ "isascii", "", s_isascii }, { "center", "width ?fillchar", s_center }, { "ljust", "width ?fillchar", s_ljust },
-	{ "rjust", "width ?fillchar", s_rjust }, { "zfill", "width", s_zfill }, { "encode", "*", unsupported },
-	{ "format_map", "*", unsupported }, { "translate", "*", unsupported }, { "maketrans", "*", unsupported },
-	{ "expandtabs", "*", unsupported }, { "isidentifier", "*", unsupported }, { "isprintable", "*", unsupported },
-	{ "istitle", "*", unsupported }, { NULL, NULL, NULL },
+	{ "split", "?sep ?maxsplit", s_split },
+	{ "strip", "?chars", s_strip },
+	{ "lstrip", "?chars", s_lstrip },
+	{ "rstrip", "?chars", s_rstrip },
+	{ "startswith", "prefix ?start ?end", s_startswith },
+	{ "endswith", "suffix ?start ?end", s_endswith },
+	{ "replace", "old new ?count", s_replace },
+	{ "format", "*", s_format },
+	{ "upper", "", s_upper },
+	{ "lower", "", s_lower },
+	{ "title", "", s_title },
+	{ "capitalize", "", s_capitalize },
+	{ "swapcase", "", s_swapcase },
+	{ "casefold", "", s_lower },
+	{ "join", "iterable", s_join },
+	{ "find", "sub ?start ?end", s_find },
+	{ "rfind", "sub ?start ?end", s_rfind },
+	{ "index", "sub ?start ?end", s_index },
+	{ "rindex", "sub ?start ?end", s_rindex },
+	{ "count", "sub ?start ?end", s_count },
+	{ "rsplit", "?sep ?maxsplit", s_rsplit },
+	{ "partition", "sep", s_partition },
+	{ "rpartition", "sep", s_rpartition },
+	{ "splitlines", "?keepends", s_splitlines },
+	{ "removeprefix", "prefix", s_removeprefix },
+	{ "removesuffix", "suffix", s_removesuffix },
+	{ "isupper", "", s_isupper },
+	{ "islower", "", s_islower },
+	{ "isspace", "", s_isspace },
+	{ "isalpha", "", s_isalpha },
+	{ "isdigit", "", s_isdigit },
+	{ "isdecimal", "", s_isdecimal },
+	{ "isnumeric", "", s_isnumeric },
+	{ "isalnum", "", s_isalnum },
+	{ "isascii", "", s_isascii },
+	{ "center", "width ?fillchar", s_center },
+	{ "ljust", "width ?fillchar", s_ljust },
+	{ "rjust", "width ?fillchar", s_rjust },
+	{ "zfill", "width", s_zfill },
+	{ "encode", "*", unsupported },
+	{ "format_map", "*", unsupported },
+	{ "translate", "*", unsupported },
+	{ "maketrans", "*", unsupported },
+	{ "expandtabs", "*", unsupported },
+	{ "isidentifier", "*", unsupported },
+	{ "isprintable", "*", unsupported },
+	{ "istitle", "*", unsupported },
+	{ NULL, NULL, NULL },
 };
 static const struct jj_fn dict_methods[] = {
-	{ "get", "key ?default", d_get }, { "items", "", d_items }, { "keys", "", d_keys }, { "values", "", d_values },
-	{ "copy", "", same }, { "fromkeys", "*", unsupported }, { NULL, NULL, NULL },
+	{ "get", "key ?default", d_get },
+	{ "items", "", d_items },
+	{ "keys", "", d_keys },
+	{ "values", "", d_values },
+	{ "copy", "", same },
+	{ "fromkeys", "*", unsupported },
+	{ NULL, NULL, NULL },
 };
 static const struct jj_fn list_methods[] = {
-	{ "count", "value", l_count }, { "index", "value", l_index }, { "copy", "", same }, { NULL, NULL, NULL },
+	{ "count", "value", l_count },
+	{ "index", "value", l_index },
+	{ "copy", "", same },
+	{ NULL, NULL, NULL },
 };
 static const char *const dict_unsafe[] = { "pop", "update", "setdefault", "clear", "popitem", NULL };
-static const char *const list_unsafe[] = { "append", "pop", "extend", "insert", "remove", "sort", "reverse", "clear", NULL };
+static const char *const list_unsafe[] = { "append", "pop",     "extend", "insert", "remove",
+					   "sort",   "reverse", "clear",  NULL };
 
 static struct jj_val unsafe(struct jj_run *r, struct jj_val v, struct jj_val name)
 {
 	char *hint = jj_new(r, char, 160);
 	if (!hint) return v;
-	snprintf(hint, 160, "access to attribute '%.*s' of '%s' object is unsafe", (int)(name.n > 60 ? 60 : name.n), name.s,
-	         jj_type_name(v));
+	snprintf(hint, 160, "access to attribute '%.*s' of '%s' object is unsafe",
+		 (int)(name.n > 60 ? 60 : name.n), name.s, jj_type_name(v));
 	return jj_undef(r, hint, NULL, name);
 }
 
 bool jj_method(struct jj_run *r, struct jj_val v, struct jj_val name, struct jj_val *out)
 {
 	bool list = v.t == JJ_SEQ && v.sub <= JJ_TUPLE;
-	const struct jj_fn *m = v.t == JJ_STR ? str_methods : v.t == JJ_DICT ? dict_methods : list ? list_methods : NULL;
+	const struct jj_fn *m = v.t == JJ_STR    ? str_methods
+				: v.t == JJ_DICT ? dict_methods
+				: list           ? list_methods
+						 : NULL;
 	const char *const *bad = v.t == JJ_DICT ? dict_unsafe : list && v.sub == JJ_LIST ? list_unsafe : NULL;
 	for (; bad && *bad; bad++)
 		if (jj_is(name, *bad)) {

@@ -80,13 +80,21 @@ static void repr_str(struct jj_run *r, struct lm_buf *b, struct jj_val s)
 	for (size_t i = 0; i < s.n && !r->rc;) {
 		uint32_t cp;
 		size_t len = (size_t)lm_utf8_next(s.s + i, s.n - i, &cp);
-		const char *as = cp == '\n' ? "\\n" : cp == '\r' ? "\\r" : cp == '\t' ? "\\t" : cp == '\\' ? "\\\\" : NULL;
+		const char *as = cp == '\n'   ? "\\n"
+				 : cp == '\r' ? "\\r"
+				 : cp == '\t' ? "\\t"
+				 : cp == '\\' ? "\\\\"
+					      : NULL;
 		if (cp == (uint32_t)quote) {
 			as = esc;
 			snprintf(esc, sizeof esc, "\\%c", quote);
 		} else if (!as && !printable(cp)) {
 			as = esc;
-			snprintf(esc, sizeof esc, cp < 256 ? "\\x%02x" : cp < 65536 ? "\\u%04x" : "\\U%08x", (unsigned)cp);
+			snprintf(esc, sizeof esc,
+				 cp < 256     ? "\\x%02x"
+				 : cp < 65536 ? "\\u%04x"
+					      : "\\U%08x",
+				 (unsigned)cp);
 		}
 		if (as) {
 			jj_write(r, b, s.s + run, i - run);
@@ -113,13 +121,17 @@ static void repr_dict(struct jj_run *r, struct lm_buf *b, const struct jj_dict *
 
 static void repr_seq(struct jj_run *r, struct lm_buf *b, struct jj_val v)
 {
-	static const char *const open[] = { "[", "(", "", "dict_keys([", "dict_values([", "dict_items([", "" };
+	static const char *const open[] = {
+		"[", "(", "", "dict_keys([", "dict_values([", "dict_items([", ""
+	};
 	static const char *const close[] = { "]", ")", "", "])", "])", "])", "" };
 	char buf[100];
 	if (v.sub == JJ_RANGE) {
 		const struct jj_seq *q = v.q;
-		int n = snprintf(buf, sizeof buf, "range(%lld, %lld", (long long)q->start, (long long)q->stop);
-		if (q->step != 1) n += snprintf(buf + n, sizeof buf - (size_t)n, ", %lld", (long long)q->step);
+		int n = snprintf(buf, sizeof buf, "range(%lld, %lld", (long long)q->start,
+				 (long long)q->stop);
+		if (q->step != 1)
+			n += snprintf(buf + n, sizeof buf - (size_t)n, ", %lld", (long long)q->step);
 		snprintf(buf + n, sizeof buf - (size_t)n, ")");
 		text(r, b, buf);
 		return;
@@ -157,7 +169,10 @@ static void repr_other(struct jj_run *r, struct lm_buf *b, struct jj_val v)
 		text(r, b, ">");
 		return;
 	case JJ_FUNC: snprintf(buf, sizeof buf, "<function %s>", v.fn->name); break;
-	case JJ_METHOD: snprintf(buf, sizeof buf, "<built-in method %s of %s>", v.mt->fn->name, jj_obj_name(v.mt->self)); break;
+	case JJ_METHOD:
+		snprintf(buf, sizeof buf, "<built-in method %s of %s>", v.mt->fn->name,
+			 jj_obj_name(v.mt->self));
+		break;
 	default: snprintf(buf, sizeof buf, "<%s>", jj_type_name(v)); break;
 	}
 	text(r, b, buf);
@@ -201,7 +216,7 @@ struct jj_val jj_to_str(struct jj_run *r, struct jj_val v)
 	return jj_take(r, &b);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------------------- */
 static void json_str(struct jj_run *r, struct lm_buf *b, struct jj_val s, bool ascii)
 {
 	static const char from[] = "\"\\\n\r\t\f\b", to[] = "\"\\nrtfb";
@@ -214,9 +229,11 @@ static void json_str(struct jj_run *r, struct lm_buf *b, struct jj_val s, bool a
 		const char *p = cp && cp < 128 ? strchr(from, (int)cp) : NULL;
 		esc[0] = 0;
 		if (p) snprintf(esc, sizeof esc, "\\%c", to[p - from]);
-		else if (cp < 32 || (ascii && cp > 126 && cp < 65536)) snprintf(esc, sizeof esc, "\\u%04x", (unsigned)cp);
+		else if (cp < 32 || (ascii && cp > 126 && cp < 65536))
+			snprintf(esc, sizeof esc, "\\u%04x", (unsigned)cp);
 		else if (ascii && cp > 126)
-			snprintf(esc, sizeof esc, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (cp >> 10)), (unsigned)(0xDC00 + (cp & 0x3FF)));
+			snprintf(esc, sizeof esc, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (cp >> 10)),
+				 (unsigned)(0xDC00 + (cp & 0x3FF)));
 		if (esc[0]) {
 			jj_write(r, b, s.s + run, i - run);
 			text(r, b, esc);
@@ -233,7 +250,8 @@ static void json_scalar(struct jj_run *r, struct lm_buf *b, struct jj_val v)
 	char buf[40];
 	if (v.t == JJ_NONE) text(r, b, "null");
 	else if (v.t == JJ_BOOL) text(r, b, v.i ? "true" : "false");
-	else if (v.t == JJ_FLOAT && !isfinite(v.f)) text(r, b, isnan(v.f) ? "NaN" : v.f < 0 ? "-Infinity" : "Infinity");
+	else if (v.t == JJ_FLOAT && !isfinite(v.f))
+		text(r, b, isnan(v.f) ? "NaN" : v.f < 0 ? "-Infinity" : "Infinity");
 	else if (v.t == JJ_FLOAT) {
 		jj_float_repr(buf, v.f);
 		text(r, b, buf);
@@ -281,7 +299,8 @@ static int *key_order(struct jj_run *r, const struct jj_dict *d, bool sort)
 	return at;
 }
 
-static void json_dict(struct jj_run *r, struct lm_buf *b, const struct jj_dict *d, const struct jj_json *o, int level)
+static void json_dict(struct jj_run *r, struct lm_buf *b, const struct jj_dict *d, const struct jj_json *o,
+		      int level)
 {
 	const int *at = key_order(r, d, o->sort);
 	if (!d->n) {

@@ -6,8 +6,8 @@
 bool jj_space(uint32_t cp)
 {
 	return cp == ' ' || (cp >= 9 && cp <= 13) || (cp >= 0x1C && cp <= 0x1F) || cp == 0x85 || cp == 0xA0 ||
-	       cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
-	       cp == 0x205F || cp == 0x3000;
+	       cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 ||
+	       cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
 size_t jj_chars(struct jj_val s)
@@ -64,7 +64,7 @@ struct jj_val jj_strip(struct jj_run *r, struct jj_val s, const struct jj_val *s
 	return jj_sub(s, from, to);
 }
 
-/* ---- case ---------------------------------------------------------------------------------------------------- */
+/* ---- case ---------------------------------------------------------------------------------------------- */
 static utf8proc_category_t category(uint32_t cp) { return utf8proc_category((utf8proc_int32_t)cp); }
 
 static bool cased(uint32_t cp)
@@ -92,7 +92,8 @@ static void put_upper(struct lm_buf *b, uint32_t cp, bool title)
 {
 	const char *s = special_upper(cp);
 	if (!s) {
-		put(b, (uint32_t)(title ? utf8proc_totitle((utf8proc_int32_t)cp) : utf8proc_toupper((utf8proc_int32_t)cp)));
+		put(b, (uint32_t)(title ? utf8proc_totitle((utf8proc_int32_t)cp)
+					: utf8proc_toupper((utf8proc_int32_t)cp)));
 	} else if (title && cp != 0x149) {
 		lm_buf_char(b, s[0]);
 		for (s++; *s; s++) lm_buf_char(b, (char)(*s | 32));
@@ -124,8 +125,8 @@ struct jj_val jj_case(struct jj_run *r, struct jj_val s, char how)
 	if (!jj_step(r, s.n / 16)) return s;
 	for (size_t i = 0; i < s.n && !b.bad; i += len) {
 		uint32_t cp = char_at(s, i, &len);
-		bool up = how == 'U' || (how == 'C' && i == 0) || (how == 'T' && !prev_cased) || (how == 'W' && begin) ||
-		          (how == 'S' && category(cp) == UTF8PROC_CATEGORY_LL);
+		bool up = how == 'U' || (how == 'C' && i == 0) || (how == 'T' && !prev_cased) ||
+			  (how == 'W' && begin) || (how == 'S' && category(cp) == UTF8PROC_CATEGORY_LL);
 		if (how == 'S' && !up && category(cp) != UTF8PROC_CATEGORY_LU) put(&b, cp);
 		else if (up) put_upper(&b, cp, how == 'C' || how == 'T');
 		else put_lower(&b, cp, prev_cased, jj_sub(s, i + len, s.n));
@@ -151,7 +152,7 @@ static bool is_case(struct jj_val s, utf8proc_category_t want)
 bool jj_is_upper(struct jj_val s) { return is_case(s, UTF8PROC_CATEGORY_LU); }
 bool jj_is_lower(struct jj_val s) { return is_case(s, UTF8PROC_CATEGORY_LL); }
 
-/* ---- search ---------------------------------------------------------------------------------------------------- */
+/* ---- search -------------------------------------------------------------------------------------------- */
 int64_t jj_search(struct jj_run *r, struct jj_val s, struct jj_val what, size_t from)
 {
 	if (from > s.n || what.n > s.n - from) return -1;
@@ -178,7 +179,8 @@ static struct jj_val spread(struct jj_run *r, struct jj_val s, struct jj_val new
 	return jj_take(r, &b);
 }
 
-struct jj_val jj_replace(struct jj_run *r, struct jj_val s, struct jj_val old, struct jj_val new_, int64_t max)
+struct jj_val jj_replace(struct jj_run *r, struct jj_val s, struct jj_val old, struct jj_val new_,
+			 int64_t max)
 {
 	struct lm_buf b = { 0 };
 	size_t from = 0;
@@ -198,7 +200,8 @@ struct jj_val jj_replace(struct jj_run *r, struct jj_val s, struct jj_val old, s
 
 static bool line_end(uint32_t cp)
 {
-	return (cp >= 10 && cp <= 13) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
+	return (cp >= 10 && cp <= 13) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 ||
+	       cp == 0x2029;
 }
 
 struct jj_val jj_lines(struct jj_run *r, struct jj_val s, bool keep)

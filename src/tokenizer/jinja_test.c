@@ -1,8 +1,9 @@
 /* jinja_test.c - what may follow "is". */
 #include "tokenizer/jinja.h"
 
-#define TEST(id)                                                                                                       \
-	static struct jj_val id(struct jj_run *r, struct jj_val self, const struct jj_val *p, const struct jj_args *raw)
+#define TEST(id)                                                                          \
+	static struct jj_val id(struct jj_run *r, struct jj_val self, const struct jj_val *p, \
+	                        const struct jj_args *raw)
 #define UNUSED ((void)p, (void)raw, (void)r)
 
 TEST(t_defined) { UNUSED; return jj_bool(self.t != JJ_UNDEF); }
@@ -20,10 +21,16 @@ TEST(t_iterable) { UNUSED; return jj_bool(jj_iterable(self)); }
 TEST(t_sequence)
 {
 	UNUSED;
-	/* len() and __getitem__: undefined has both, a dict too, views and generators lack one; loop lacks items */
+	/* len() and __getitem__: undefined has both, a dict too, views and generators lack one; loop lacks
+	 * items */
 	return jj_bool(self.t == JJ_STR || self.t == JJ_DICT || (self.t == JJ_SEQ && self.sub <= JJ_RANGE));
 }
-TEST(t_callable) { UNUSED; return jj_bool(self.t == JJ_FUNC || self.t == JJ_METHOD || self.t == JJ_MACRO || self.t == JJ_LOOP || self.t == JJ_UNDEF); }
+TEST(t_callable)
+{
+	UNUSED;
+	return jj_bool(self.t == JJ_FUNC || self.t == JJ_METHOD || self.t == JJ_MACRO || self.t == JJ_LOOP ||
+	               self.t == JJ_UNDEF);
+}
 TEST(t_escaped) { UNUSED; return jj_bool(self.t == JJ_STR && self.sub); }
 TEST(t_filter) { UNUSED; return jj_bool(self.t == JJ_STR && jj_filter(self)); }
 TEST(t_test) { UNUSED; return jj_bool(self.t == JJ_STR && jj_test(self)); }
@@ -56,16 +63,45 @@ TEST(t_sameas)
 }
 
 static const struct jj_fn tests[] = {
-	{ "defined", "", t_defined }, { "string", "", t_string }, { "none", "", t_none }, { "mapping", "", t_mapping },
-	{ "iterable", "", t_iterable }, { "sequence", "", t_sequence }, { "boolean", "", t_boolean },
-	{ "undefined", "", t_undefined }, { "false", "", t_false }, { "true", "", t_true }, { "number", "", t_number },
-	{ "integer", "", t_integer }, { "float", "", t_float }, { "callable", "", t_callable }, { "odd", "", t_odd },
-	{ "even", "", t_even }, { "divisibleby", "num", t_divisibleby }, { "in", "seq", t_in }, { "eq", "other", t_eq },
-	{ "equalto", "other", t_eq }, { "==", "other", t_eq }, { "ne", "other", t_ne }, { "!=", "other", t_ne },
-	{ "lt", "other", t_lt }, { "lessthan", "other", t_lt }, { "<", "other", t_lt }, { "gt", "other", t_gt },
-	{ "greaterthan", "other", t_gt }, { ">", "other", t_gt }, { "le", "other", t_le }, { "<=", "other", t_le },
-	{ "ge", "other", t_ge }, { ">=", "other", t_ge }, { "sameas", "other", t_sameas }, { "lower", "", t_lower },
-	{ "upper", "", t_upper }, { "escaped", "", t_escaped }, { "filter", "", t_filter }, { "test", "", t_test },
+	{ "defined", "", t_defined },
+	{ "string", "", t_string },
+	{ "none", "", t_none },
+	{ "mapping", "", t_mapping },
+	{ "iterable", "", t_iterable },
+	{ "sequence", "", t_sequence },
+	{ "boolean", "", t_boolean },
+	{ "undefined", "", t_undefined },
+	{ "false", "", t_false },
+	{ "true", "", t_true },
+	{ "number", "", t_number },
+	{ "integer", "", t_integer },
+	{ "float", "", t_float },
+	{ "callable", "", t_callable },
+	{ "odd", "", t_odd },
+	{ "even", "", t_even },
+	{ "divisibleby", "num", t_divisibleby },
+	{ "in", "seq", t_in },
+	{ "eq", "other", t_eq },
+	{ "equalto", "other", t_eq },
+	{ "==", "other", t_eq },
+	{ "ne", "other", t_ne },
+	{ "!=", "other", t_ne },
+	{ "lt", "other", t_lt },
+	{ "lessthan", "other", t_lt },
+	{ "<", "other", t_lt },
+	{ "gt", "other", t_gt },
+	{ "greaterthan", "other", t_gt },
+	{ ">", "other", t_gt },
+	{ "le", "other", t_le },
+	{ "<=", "other", t_le },
+	{ "ge", "other", t_ge },
+	{ ">=", "other", t_ge },
+	{ "sameas", "other", t_sameas },
+	{ "lower", "", t_lower },
+	{ "upper", "", t_upper },
+	{ "escaped", "", t_escaped },
+	{ "filter", "", t_filter },
+	{ "test", "", t_test },
 };
 
 const struct jj_fn *jj_test(struct jj_val name)

@@ -54,13 +54,20 @@ void *jj_alloc(struct jj_run *r, size_t n, size_t size)
 	return p;
 }
 
-/* ---- strings ---------------------------------------------------------------------------------------------- */
-struct jj_val jj_view(const char *s, size_t n) { return (struct jj_val){ .t = JJ_STR, .n = (uint32_t)n, .s = s }; }
+/* ---- strings ------------------------------------------------------------------------------------------- */
+struct jj_val jj_view(const char *s, size_t n)
+{
+	return (struct jj_val){ .t = JJ_STR, .n = (uint32_t)n, .s = s };
+}
 struct jj_val jj_cstr(const char *s) { return jj_view(s, strlen(s)); }
 
-struct jj_val jj_str(struct jj_run *r, const char *s, size_t n) { return jj_concat(r, jj_view("", 0), jj_view(s, n)); }
+struct jj_val jj_str(struct jj_run *r, const char *s, size_t n)
+{
+	return jj_concat(r, jj_view("", 0), jj_view(s, n));
+}
 
-/* a + b.  Where `a` is the string made last, b goes right behind it: building a text piece by piece stays linear. */
+/* a + b.  Where `a` is the string made last, b goes right behind it: building a text piece by piece stays
+ * linear. */
 struct jj_val jj_concat(struct jj_run *r, struct jj_val a, struct jj_val b)
 {
 	size_t n = (size_t)a.n + b.n;
@@ -96,7 +103,7 @@ struct jj_val jj_take(struct jj_run *r, struct lm_buf *b)
 	return v;
 }
 
-/* ---- containers --------------------------------------------------------------------------------------------- */
+/* ---- containers ---------------------------------------------------------------------------------------- */
 struct jj_val jj_seq(struct jj_run *r, int kind, int n)
 {
 	struct jj_seq *q = jj_new(r, struct jj_seq, 1);
@@ -133,7 +140,8 @@ bool jj_hashable(struct jj_val v)
 	if (v.sub == JJ_RANGE || v.sub == JJ_GEN || v.sub == JJ_VALUES) return true;
 	if (v.sub != JJ_TUPLE) return false;
 	for (int i = 0; i < v.q->n; i++)
-		if (v.q->v[i].t == JJ_DICT || (v.q->v[i].t == JJ_SEQ && !jj_hashable(v.q->v[i]))) return false;
+		if (v.q->v[i].t == JJ_DICT || (v.q->v[i].t == JJ_SEQ && !jj_hashable(v.q->v[i])))
+			return false;
 	return true;
 }
 
@@ -167,7 +175,10 @@ struct jj_val *jj_find(struct jj_run *r, const struct jj_dict *d, struct jj_val 
 	return NULL;
 }
 
-struct jj_val *jj_find_str(struct jj_run *r, const struct jj_dict *d, const char *k) { return jj_find(r, d, jj_cstr(k)); }
+struct jj_val *jj_find_str(struct jj_run *r, const struct jj_dict *d, const char *k)
+{
+	return jj_find(r, d, jj_cstr(k));
+}
 
 /* Small dicts are searched; from 16 keys on a table of twice their number is kept. */
 static bool reindex(struct jj_run *r, struct jj_dict *d)
@@ -226,7 +237,8 @@ bool jj_put(struct jj_run *r, struct jj_dict *d, struct jj_val k, struct jj_val 
 struct jj_val jj_from_json(struct jj_run *r, const json_t *j, int depth)
 {
 	struct jj_val v;
-	if (depth > JJ_DEPTH) return jj_fail(r, LM_ELIMIT, "a variable is nested more than %d levels deep", JJ_DEPTH);
+	if (depth > JJ_DEPTH)
+		return jj_fail(r, LM_ELIMIT, "a variable is nested more than %d levels deep", JJ_DEPTH);
 	switch (json_typeof(j)) {
 	case JSON_TRUE: return jj_bool(true);
 	case JSON_FALSE: return jj_bool(false);
@@ -234,12 +246,14 @@ struct jj_val jj_from_json(struct jj_run *r, const json_t *j, int depth)
 	case JSON_REAL: return jj_float(json_real_value(j));
 	case JSON_STRING: {
 		size_t n = json_string_length(j);       /* a view: the JSON outlives the run */
-		if (n > JJ_MAX_TEXT) return jj_fail(r, LM_ELIMIT, "a string of more than %d MiB", JJ_MAX_TEXT >> 20);
+		if (n > JJ_MAX_TEXT)
+			return jj_fail(r, LM_ELIMIT, "a string of more than %d MiB", JJ_MAX_TEXT >> 20);
 		return jj_view(json_string_value(j), n);
 	}
 	case JSON_ARRAY:
 		v = jj_seq(r, JJ_LIST, (int)json_array_size(j));
-		for (int i = 0; !r->rc && i < v.q->n; i++) v.q->v[i] = jj_from_json(r, json_array_get(j, (size_t)i), depth + 1);
+		for (int i = 0; !r->rc && i < v.q->n; i++)
+			v.q->v[i] = jj_from_json(r, json_array_get(j, (size_t)i), depth + 1);
 		return v;
 	case JSON_OBJECT: {
 		const char *key;
@@ -248,7 +262,8 @@ struct jj_val jj_from_json(struct jj_run *r, const json_t *j, int depth)
 		if (r->rc) return v;
 		json_object_foreach((json_t *)(uintptr_t)j, key, val) {
 			size_t n = strlen(key);
-			if (n > JJ_MAX_TEXT) return jj_fail(r, LM_ELIMIT, "a key of more than %d MiB", JJ_MAX_TEXT >> 20);
+			if (n > JJ_MAX_TEXT)
+				return jj_fail(r, LM_ELIMIT, "a key of more than %d MiB", JJ_MAX_TEXT >> 20);
 			if (!jj_put(r, v.d, jj_view(key, n), jj_from_json(r, val, depth + 1))) break;
 		}
 		return v;
@@ -257,7 +272,7 @@ struct jj_val jj_from_json(struct jj_run *r, const json_t *j, int depth)
 	}
 }
 
-/* ---- comparison ---------------------------------------------------------------------------------------------- */
+/* ---- comparison ---------------------------------------------------------------------------------------- */
 bool jj_truth(struct jj_val v)
 {
 	switch (v.t) {
@@ -301,14 +316,16 @@ bool jj_eq(struct jj_run *r, struct jj_val a, struct jj_val b)
 	if (jj_is_num(a) && jj_is_num(b)) {
 		if (a.t != JJ_FLOAT && b.t != JJ_FLOAT) return a.i == b.i;
 		/* 64 bits of mantissa: an integer compares exactly */
-		return (a.t == JJ_FLOAT ? (long double)a.f : (long double)a.i) == (b.t == JJ_FLOAT ? (long double)b.f : (long double)b.i);
+		return (a.t == JJ_FLOAT ? (long double)a.f : (long double)a.i) ==
+		       (b.t == JJ_FLOAT ? (long double)b.f : (long double)b.i);
 	}
 	if (a.t != b.t || !jj_step(r, 1)) return false;
 	switch (a.t) {
 	case JJ_STR: return a.n == b.n && jj_step(r, a.n >> 8) && (a.n == 0 || memcmp(a.s, b.s, a.n) == 0);
 	case JJ_SEQ:
 		if (a.sub == JJ_RANGE && b.sub == JJ_RANGE)
-			return a.q->n == b.q->n && (!a.q->n || (a.q->start == b.q->start && (a.q->n == 1 || a.q->step == b.q->step)));
+			return a.q->n == b.q->n && (!a.q->n || (a.q->start == b.q->start &&
+								(a.q->n == 1 || a.q->step == b.q->step)));
 		if (a.sub != b.sub || a.sub == JJ_GEN || a.sub == JJ_VALUES) return a.q == b.q;
 		return eq_seq(r, a.q, b.q);
 	case JJ_DICT: return eq_dict(r, a.d, b.d);
@@ -336,7 +353,8 @@ int jj_order(struct jj_run *r, struct jj_val a, struct jj_val b, const char *op)
 		long double y = b.t == JJ_FLOAT ? (long double)b.f : (long double)b.i;
 		return x < y ? -1 : x > y ? 1 : x == y ? 0 : 2;
 	}
-	if (a.t == JJ_STR && b.t == JJ_STR) return jj_step(r, (a.n < b.n ? a.n : b.n) >> 8) ? order_text(a, b) : 0;
+	if (a.t == JJ_STR && b.t == JJ_STR)
+		return jj_step(r, (a.n < b.n ? a.n : b.n) >> 8) ? order_text(a, b) : 0;
 	if (a.t == JJ_SEQ && b.t == JJ_SEQ && a.sub == b.sub && a.sub <= JJ_TUPLE) {
 		int c = 0, n = a.q->n < b.q->n ? a.q->n : b.q->n;
 		if (!jj_enter(r, JJ_STACK)) return 0;
@@ -346,7 +364,9 @@ int jj_order(struct jj_run *r, struct jj_val a, struct jj_val b, const char *op)
 		return c ? c : a.q->n < b.q->n ? -1 : a.q->n > b.q->n;
 	}
 	if (a.t == JJ_UNDEF || b.t == JJ_UNDEF) jj_binary(r, '<', a, b);
-	else jj_fail(r, LM_EINVAL, "'%s' not supported between instances of '%s' and '%s'", op, jj_type_name(a), jj_type_name(b));
+	else
+		jj_fail(r, LM_EINVAL, "'%s' not supported between instances of '%s' and '%s'", op,
+			jj_type_name(a), jj_type_name(b));
 	return 0;
 }
 
@@ -356,7 +376,8 @@ bool jj_in(struct jj_run *r, struct jj_val x, struct jj_val seq)
 	struct jj_val v;
 	if (seq.t == JJ_STR) {
 		if (x.t == JJ_STR) return jj_search(r, seq, x, 0) >= 0;
-		jj_fail(r, LM_EINVAL, "'in <string>' requires string as left operand, not %s", jj_type_name(x));
+		jj_fail(r, LM_EINVAL, "'in <string>' requires string as left operand, not %s",
+			jj_type_name(x));
 		return false;
 	}
 	if (seq.t == JJ_DICT || (seq.t == JJ_SEQ && seq.sub == JJ_KEYS)) {
@@ -373,26 +394,50 @@ bool jj_in(struct jj_run *r, struct jj_val x, struct jj_val seq)
 	return false;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------ */
+/* ---- names --------------------------------------------------------------------------------------------- */
 const char *jj_type_name(struct jj_val v)
 {
-	static const char *const name[] = { "Undefined", "NoneType", "bool", "int", "float", "str", "list", "dict", "Namespace",
-		"Macro", "LoopContext", "function", "builtin_function_or_method", "missing" };
-	static const char *const seq[] = { "list", "tuple", "range", "dict_keys", "dict_values", "dict_items", "generator" };
+	static const char *const name[] = { "Undefined",
+					    "NoneType",
+					    "bool",
+					    "int",
+					    "float",
+					    "str",
+					    "list",
+					    "dict",
+					    "Namespace",
+					    "Macro",
+					    "LoopContext",
+					    "function",
+					    "builtin_function_or_method",
+					    "missing" };
+	static const char *const seq[] = { "list",        "tuple",      "range",    "dict_keys",
+					   "dict_values", "dict_items", "generator" };
 	return v.t == JJ_SEQ ? seq[v.sub] : name[v.t];
 }
 
 const char *jj_obj_name(struct jj_val v)
 {
-	static const char *const name[] = { "Undefined", "None", "bool object", "int object", "float object", "str object",
-		"list object", "dict object", "Namespace object", "Macro object", "LoopContext object", "function object",
-		"builtin_function_or_method object", "missing" };
+	static const char *const name[] = { "Undefined",
+					    "None",
+					    "bool object",
+					    "int object",
+					    "float object",
+					    "str object",
+					    "list object",
+					    "dict object",
+					    "Namespace object",
+					    "Macro object",
+					    "LoopContext object",
+					    "function object",
+					    "builtin_function_or_method object",
+					    "missing" };
 	static const char *const seq[] = { "list object", "tuple object", "range object", "dict_keys object",
 		"dict_values object", "dict_items object", "generator object" };
 	return v.t == JJ_SEQ ? seq[v.sub] : name[v.t];
 }
 
-/* ---- iteration --------------------------------------------------------------------------------------------------- */
+/* ---- iteration ----------------------------------------------------------------------------------------- */
 bool jj_iterable(struct jj_val v)
 {
 	return v.t == JJ_STR || v.t == JJ_SEQ || v.t == JJ_DICT || v.t == JJ_UNDEF || v.t == JJ_LOOP;

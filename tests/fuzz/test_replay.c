@@ -6,6 +6,9 @@
 #define LLVMFuzzerTestOneInput fuzz_gguf
 #include "fuzz/fuzz_gguf.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_jinja
+#include "fuzz/fuzz_jinja.c"
+#undef LLVMFuzzerTestOneInput
 
 static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -34,3 +37,4 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 }
 
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
+LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }

@@ -1,4 +1,4 @@
-/* Chat templates against jinja2 as transformers sets it up (tests/fixtures/chat_gold.json, tools/gold_chat.py). */
+/* Chat templates against jinja2 as transformers sets it up (tools/gold_chat.py). */
 #include "test.h"
 #include "tokenizer/chat.h"
 
@@ -33,8 +33,9 @@ static void check(const json_t *k, const char *tmpl, size_t n, const json_t *var
 	int rc = run(tmpl, n, vars, &out, &err);
 	if (want) {
 		if (rc) fail_msg("%.300s\nfails: %s", tmpl, err.msg);
-		if (out.n != json_string_length(want) || memcmp(lm_buf_cstr(&out), json_string_value(want), out.n) != 0)
-			fail_msg("%.300s\nwant: %s\n got: %s", tmpl, json_string_value(want), lm_buf_cstr(&out));
+		const char *text = json_string_value(want);
+		if (out.n != json_string_length(want) || memcmp(lm_buf_cstr(&out), text, out.n) != 0)
+			fail_msg("%.300s\nwant: %s\n got: %s", tmpl, text, lm_buf_cstr(&out));
 	} else {
 		if (!rc) fail_msg("%.300s\nmust fail (%s), gives: %s", tmpl, kind, lm_buf_cstr(&out));
 		assert_int_equal(out.n, 0);
@@ -67,12 +68,12 @@ LM_TEST(chat_failures) { check_list("fails", 100); }
 LM_TEST(chat_conversations)
 {
 	json_t *g = gold();
-	const json_t *list = json_object_get(g, "chats");
+	const json_t *list = json_object_get(g, "chats"), *own = json_object_get(g, "templates");
 	assert_true(json_array_size(list) >= 140);
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *k = json_array_get(list, i), *b = json_object_get(k, "builtin");
 		const char *name = json_string_value(b ? b : json_object_get(k, "template"));
-		const char *t = b ? chat_builtin(name) : json_string_value(json_object_get(json_object_get(g, "templates"), name));
+		const char *t = b ? chat_builtin(name) : json_string_value(json_object_get(own, name));
 		if (!t) fail_msg("no template '%s'", name);
 		check(k, t, strlen(t), json_object_get(k, "v"));
 	}
@@ -80,7 +81,7 @@ LM_TEST(chat_conversations)
 	json_decref(g);
 }
 
-/* ---- what must end in one sentence, soon, without much memory ---------------------------------------------- */
+/* ---- what must end in one sentence, soon, without much memory ---------------------------------- */
 static void repeat(struct lm_buf *b, const char *s, int n)
 {
 	while (n-- > 0) lm_buf_str(b, s);
@@ -104,16 +105,23 @@ static void hostile(const char *name, struct lm_buf *t, int want)
 LM_TEST(chat_hostile_nesting)
 {
 	static const struct { const char *head, *body, *mid, *tail; int n; } k[] = {
-		{ "{{ ", "(", "1", ")", 100000 }, { "{{ ", "[", "1", "]", 100000 }, { "{{ ", "{1: ", "1", "}", 100000 },
-		{ "{{ ", "-", "1", "", 100000 }, { "{{ ", "not ", "1", "", 100000 }, { "{{ 'a'", "|upper", "", "", 50000 },
-		{ "{{ 1", " + 1", "", "", 50000 }, { "{{ a", ".b", "", "", 50000 }, { "{{ a", "[0]", "", "", 50000 },
-		{ "{{ a", "()", "", "", 50000 }, { "{{ 1", " and 1", "", "", 50000 }, { "{{ 1", " is odd", "", "", 50000 },
+		{ "{{ ", "(", "1", ")", 100000 }, { "{{ ", "[", "1", "]", 100000 },
+		{ "{{ ", "{1: ", "1", "}", 100000 },
+		{ "{{ ", "-", "1", "", 100000 }, { "{{ ", "not ", "1", "", 100000 },
+		{ "{{ 'a'", "|upper", "", "", 50000 },
+		{ "{{ 1", " + 1", "", "", 50000 }, { "{{ a", ".b", "", "", 50000 },
+		{ "{{ a", "[0]", "", "", 50000 },
+		{ "{{ a", "()", "", "", 50000 }, { "{{ 1", " and 1", "", "", 50000 },
+		{ "{{ 1", " is odd", "", "", 50000 },
 		{ "{{ 1", " if 1 else 2", "", "", 50000 }, { "{{ ", "1 if 1 else ", "1", "", 50000 },
 		{ "{{ ", "f(", "1", ")", 100000 }, { "{{ ", "x[", "1", "]", 100000 },
 	}, s[] = {
-		{ "", "{% if 1 %}", "x", "{% endif %}", 20000 }, { "", "{% for a in b %}", "x", "{% endfor %}", 20000 },
-		{ "", "{% macro m() %}", "x", "{% endmacro %}", 20000 }, { "", "{% set x %}", "x", "{% endset %}", 20000 },
-		{ "", "{% filter upper %}", "x", "{% endfilter %}", 20000 }, { "", "{% if 1 %}{% else %}", "x", "{% endif %}", 20000 },
+		{ "", "{% if 1 %}", "x", "{% endif %}", 20000 },
+		{ "", "{% for a in b %}", "x", "{% endfor %}", 20000 },
+		{ "", "{% macro m() %}", "x", "{% endmacro %}", 20000 },
+		{ "", "{% set x %}", "x", "{% endset %}", 20000 },
+		{ "", "{% filter upper %}", "x", "{% endfilter %}", 20000 }, { "", "{% if 1 %}"
+		  "{% else %}", "x", "{% endif %}", 20000 },
 	};
 	for (size_t i = 0; i < sizeof k / sizeof k[0]; i++) {
 		struct lm_buf b = { 0 };
@@ -137,39 +145,57 @@ LM_TEST(chat_hostile_work)
 {
 	static const struct { const char *text; int rc; } k[] = {
 		{ "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", LM_ELIMIT },
-		{ "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}", LM_ELIMIT },
+		{ "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}"
+		  "{{ a() }}", LM_ELIMIT },
 		{ "{% macro m(n) %}{{ m(n + 1) }}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}", LM_ELIMIT },
-		{ "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", LM_ELIMIT },
+		{ "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}"
+		  "{% endfor %}", LM_ELIMIT },
 		{ "{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", LM_ELIMIT },
 		{ "{% set x = 'ab' %}{% for i in range(1) %}{{ x * 99999999 }}{% endfor %}", LM_ELIMIT },
-		{ "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}", LM_ELIMIT },
-		{ "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}{% set ns.x = [ns.x|join(','), ns.x|join(',')] %}{% endfor %}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}"
+		{ "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}"
+		  "{% endfor %}", LM_ELIMIT },
+		{ "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}"
+		  "{% endfor %}", LM_ELIMIT },
+		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}"
+		  "{% set ns.x = ns.x + ns.x %}{% endfor %}", LM_ELIMIT },
+		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}"
+		  "{% set ns.x = [ns.x|join(','), ns.x|join(',')] %}{% endfor %}", LM_ELIMIT },
+		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}"
+		  "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}", LM_ELIMIT },
+		{ "{% set ns = namespace(x=['ab']) %}{% for i in range(99) %}"
+		  "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}", LM_ELIMIT },
+		{ "{% set ns = namespace(x=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}"
+		  "{% endfor %}{{ ns.x }}", LM_ELIMIT },
+		{ "{% set ns = namespace(x=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}"
+		  "{% endfor %}{{ ns.x|tojson }}", LM_ELIMIT },
+		{ "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(9999) %}"
+		  "{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}"
 		  "{{ ns.x == ns.y }}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}"
+		{ "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(60) %}"
+		  "{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}"
 		  "{% endfor %}{{ ns.x == ns.y }}", LM_ELIMIT },
-		{ "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}"
+		{ "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(9999) %}"
+		  "{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}"
 		  "{{ ns.x < ns.y }}", LM_ELIMIT },
 		{ "{% set ns = namespace() %}{% set ns.l = [ns] %}{{ ns.l|tojson }}", LM_EINVAL },
-		{ "{{ 'x'|center(99999999999) }}", LM_EFORMAT }, { "{{ 'x'.center(99999999999) }}", LM_ELIMIT },
+		{ "{{ 'x'|center(99999999999) }}", LM_EFORMAT },
+		{ "{{ 'x'.center(99999999999) }}", LM_ELIMIT },
 		{ "{{ '%99999999999d' % 1 }}", LM_ELIMIT }, { "{{ '{:99999999999}'.format(1) }}", LM_ELIMIT },
 		{ "{{ '%.99999999f' % 1 }}", LM_ELIMIT }, { "{{ '%*d' % (99999999999, 1) }}", LM_ELIMIT },
-		{ "{{ ('a' * 1000000).replace('a', 'b' * 1000) }}", LM_ELIMIT }, { "{{ 'a'|indent(99999999999) }}", LM_ELIMIT },
-		{ "{{ (range(99999)|list) * 999999 }}", LM_ELIMIT }, { "{{ [1]|batch(99999999, 1)|list }}", LM_EINVAL },
+		{ "{{ ('a' * 1000000).replace('a', 'b' * 1000) }}", LM_ELIMIT },
+		{ "{{ 'a'|indent(99999999999) }}", LM_ELIMIT },
+		{ "{{ (range(99999)|list) * 999999 }}", LM_ELIMIT },
+		{ "{{ [1]|batch(99999999, 1)|list }}", LM_EINVAL },
 		{ "{{ [1]|tojson(indent=99999999) }}", LM_ELIMIT }, { "{{ 9 ** 99 }}", LM_EINVAL },
 		{ "{{ 9223372036854775807 + 1 }}", LM_EINVAL }, { "{{ 99999999999999999999 }}", LM_EFORMAT },
 		{ "{% for i in range(99999) %}{{ ('a' * 9999)|upper|length }}{% endfor %}", LM_ELIMIT },
 		{ "{% for i in range(99999) %}{{ 'b' in ('a' * 99999) }}{% endfor %}", LM_ELIMIT },
 		{ "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", LM_ELIMIT },
-		{ "{% set ns = namespace() %}{% macro m() %}{% call w() %}{{ m() }}{% endcall %}{% endmacro %}"
+		{ "{% set ns = namespace() %}{% macro m() %}{% call w() %}{{ m() }}{% endcall %}"
+		  "{% endmacro %}"
 		  "{% macro w() %}{{ caller() }}{% endmacro %}{{ m() }}", LM_ELIMIT },
-		{ "{% for i in range(99999) %}{{ xs|default([3, 1, 2] * 9999)|sort|length }}{% endfor %}", LM_ELIMIT },
+		{ "{% for i in range(99999) %}{{ xs|default([3, 1, 2] * 9999)|sort|length }}"
+		  "{% endfor %}", LM_ELIMIT },
 	};
 	for (size_t i = 0; i < sizeof k / sizeof k[0]; i++) {
 		struct lm_buf b = { 0 };
