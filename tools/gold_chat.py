@@ -170,6 +170,7 @@ line{{ '\n' }}
 {{ t is boolean }}{{ 1 is boolean }}{{ no is false }}{{ 0 is false }}{{ t is true }}{{ 1 is true }}{{ n is number }}{{ f is number }}{{ t is number }}{{ s is number }}{{ n is integer }}{{ t is integer }}{{ f is float }}{{ n is float }}
 {{ n is odd }}{{ n is even }}{{ 9 is divisibleby 3 }}{{ 9 is divisibleby(2) }}{{ n is eq 7 }}{{ n is equalto(7) }}{{ n is ne 7 }}{{ n is gt 3 }}{{ n is lessthan 3 }}{{ 1 is in xs }}{{ 'a' is in 'abc' }}{{ n is sameas 7 }}{{ none is sameas none }}
 {{ 'abc' is lower }}{{ 'ABC' is upper }}{{ 'aB' is lower }}{{ 'upper' is filter }}{{ 'nope' is filter }}{{ 'odd' is test }}{{ range is callable }}{{ s is callable }}{{ s.upper is callable }}
+{{ nope is sequence }}{{ nope is callable }}{{ []|map('x')|list }}{{ ['a', 'b']|sort(attribute='zz') }}{{ range(0, 10, 3)[1:] }}{{ u|wordcount }}{{ ['<'|e] }}{{ 'x' % nope }}{{ xs|truncate(5) }}
 {{ s is string and n is number }}{{ s is not string or t }}{{ 'x' if s is string else 'y' }}{{ not s is string }}
 {{ s.split() }}{{ ' a  b '.split() }}{{ 'a,b,c'.split(',') }}{{ 'a,b,c'.split(',', 1) }}{{ 'a,b'.split(',')[-1] }}{{ ''.split() }}{{ ''.split(',') }}{{ ' a b  c '.split(none, 1) }}{{ 'a,,b'.split(',') }}{{ 'abc'.split('', 1) if no }}
 {{ think.split('</think>')[-1].lstrip('\n') }}{{ think.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') }}{{ 'a b c d'.rsplit(' ', 1) }}{{ ' a b  c '.rsplit(none, 1) }}{{ 'a.b.c'.rsplit('.') }}

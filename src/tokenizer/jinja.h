@@ -195,6 +195,7 @@ struct jj_val jj_strftime(struct jj_run *r, struct jj_val fmt);
 
 /* strings (jinja_str.c); positions are bytes unless said otherwise */
 bool jj_space(uint32_t cp);
+bool jj_alnum(uint32_t cp);
 size_t jj_chars(struct jj_val s);                      /* code points */
 struct jj_val jj_sub(struct jj_val s, size_t from, size_t to);                    /* bytes [from, to) */
 size_t jj_offset(struct jj_val s, size_t chars);       /* bytes of the first so many code points */

@@ -125,9 +125,15 @@ struct jj_val jj_slice(struct jj_run *r, struct jj_val v, const struct jj_val li
 	int64_t count =
 		at[2] > 0 ? (at[1] - at[0] + at[2] - 1) / at[2] : (at[0] - at[1] - at[2] - 1) / -at[2];
 	if (count < 0) count = 0;
-	struct jj_val src = v.sub == JJ_RANGE ? jj_copy(r, v) : v,
-		      out = jj_seq(r, v.sub == JJ_TUPLE ? JJ_TUPLE : JJ_LIST, (int)count);
-	for (int64_t i = 0; !r->rc && i < count; i++) out.q->v[i] = src.q->v[at[0] + i * at[2]];
+	struct jj_val out = jj_seq(r, v.sub, v.sub == JJ_RANGE ? 0 : (int)count);
+	if (r->rc) return out;
+	out.q->n = (int)count;
+	if (v.sub == JJ_RANGE) {
+		out.q->start = v.q->start + at[0] * v.q->step;
+		out.q->stop = v.q->start + at[1] * v.q->step;
+		out.q->step = v.q->step * at[2];
+	}
+	for (int64_t i = 0; v.sub != JJ_RANGE && i < count; i++) out.q->v[i] = v.q->v[at[0] + i * at[2]];
 	return out;
 }
 

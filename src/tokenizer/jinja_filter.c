@@ -151,12 +151,11 @@ FILTER(f_truncate)
 	UNUSED;
 	int64_t max = integer(r, p[0], 255), leeway = integer(r, p[3], 5), n;
 	struct jj_val end = given(p[2]) ? p[2] : jj_cstr("...");
-	if (self.t != JJ_STR || end.t != JJ_STR)
-		return jj_fail(r, LM_EINVAL, "truncate needs a str, not %s", jj_type_name(self));
 	n = jj_length(r, self);
-	if (max < (int64_t)jj_chars(end) || leeway < 0)
+	if (end.t != JJ_STR || max < (int64_t)jj_chars(end) || leeway < 0)
 		return jj_fail(r, LM_EINVAL, "truncate: length or leeway too small");
 	if (max > n || n <= max + leeway) return self;
+	if (self.t != JJ_STR) return jj_fail(r, LM_EINVAL, "truncate needs a str, not %s", jj_type_name(self));
 	struct jj_val s = jj_sub(self, 0, jj_offset(self, (size_t)(max - (int64_t)jj_chars(end))));
 	if (!flag(p[1]))
 		for (uint32_t i = s.n; i-- > 0;)
@@ -172,8 +171,10 @@ FILTER(f_wordcount)
 	bool in = false;
 	struct jj_val s = jj_to_str(r, self);
 	UNUSED;
-	for (uint32_t i = 0; i < s.n && jj_step(r, 1); i++) {
-		bool w = s.s[i] < 0 || isalnum((unsigned char)s.s[i]) || s.s[i] == '_';
+	for (size_t i = 0; i < s.n && jj_step(r, 1);) {
+		uint32_t cp;
+		i += (size_t)lm_utf8_next(s.s + i, s.n - i, &cp);
+		bool w = jj_alnum(cp) || cp == '_';
 		n += w && !in;
 		in = w;
 	}
@@ -407,37 +408,30 @@ static struct jj_val sorted(struct jj_run *r, struct pair *a, int n, bool down)
 	return out;
 }
 
-/* The sort key by an attribute list like "a,b.c". */
+/* The sort key by an attribute list like "a,b.c": always a list, so that equal parts need no order. */
 static struct jj_val sort_key(struct jj_run *r, struct jj_val x, struct jj_val path, bool sensitive)
 {
-	if (path.t != JJ_STR || !memchr(path.s, ',', path.n))
-		return fold(r, by_path(r, x, path, jj_none()), sensitive);
 	int n = 1;
-	for (uint32_t i = 0; i < path.n; i++) n += path.s[i] == ',';
-	struct jj_val key = jj_seq(r, JJ_LIST, n);
 	size_t at = 0;
+	for (uint32_t i = 0; path.t == JJ_STR && i < path.n; i++) n += path.s[i] == ',';
+	struct jj_val key = jj_seq(r, JJ_LIST, n);
 	for (int i = 0; i < n && !r->rc; i++) {
-		const char *c = memchr(path.s + at, ',', path.n - at);
+		const char *c = n > 1 ? memchr(path.s + at, ',', path.n - at) : NULL;
 		size_t end = c ? (size_t)(c - path.s) : path.n;
-		key.q->v[i] = fold(r, by_path(r, x, jj_sub(path, at, end), jj_none()), sensitive);
+		struct jj_val part = n > 1 ? jj_sub(path, at, end) : path;
+		key.q->v[i] = fold(r, by_path(r, x, part, jj_none()), sensitive);
 		at = end + 1;
 	}
 	return key;
-}
-
-static struct pair *keyed(struct jj_run *r, struct jj_val list, struct jj_val path, bool sensitive)
-{
-	struct pair *a = r->rc ? NULL : jj_new(r, struct pair, list.q->n);
-	for (int i = 0; a && i < list.q->n && !r->rc; i++)
-		a[i] = (struct pair){ sort_key(r, list.q->v[i], path, sensitive), list.q->v[i] };
-	return r->rc ? NULL : a;
 }
 
 FILTER(f_sort)
 {
 	UNUSED;
 	struct jj_val l = jj_copy(r, self);
-	struct pair *a = keyed(r, l, p[2], flag(p[1]));
+	struct pair *a = r->rc ? NULL : jj_new(r, struct pair, l.q->n);
+	for (int i = 0; a && !r->rc && i < l.q->n; i++)
+		a[i] = (struct pair){ sort_key(r, l.q->v[i], p[2], flag(p[1])), l.q->v[i] };
 	return a ? sorted(r, a, l.q->n, flag(p[0])) : self;
 }
 FILTER(f_dictsort)
@@ -451,7 +445,10 @@ FILTER(f_dictsort)
 		return jj_fail(r, LM_EINVAL, "You can only sort by either \"key\" or \"value\"");
 	if (!jj_method(r, self, jj_cstr("items"), &m)) return self;
 	struct jj_val l = jj_call(r, m, &(struct jj_args){ 0 });
-	struct pair *a = keyed(r, l, jj_int(jj_is(by, "value")), flag(p[0]));
+	struct pair *a = r->rc ? NULL : jj_new(r, struct pair, l.q->n);
+	int at = jj_is(by, "value");
+	for (int i = 0; a && !r->rc && i < l.q->n; i++)
+		a[i] = (struct pair){ fold(r, l.q->v[i].q->v[at], flag(p[0])), l.q->v[i] };
 	return a ? sorted(r, a, l.q->n, flag(p[2])) : self;
 }
 
@@ -554,6 +551,7 @@ FILTER(f_slice)
 FILTER(f_map)
 {
 	UNUSED;
+	if (!jj_truth(self)) return generator(r, jj_seq(r, JJ_LIST, 0));
 	struct jj_val l = jj_copy(r, self), path = { .t = JJ_MISSING }, deflt = { .t = JJ_MISSING };
 	const struct jj_fn *fn = NULL;
 	struct jj_args rest = {
@@ -589,7 +587,7 @@ static struct jj_val choose(struct jj_run *r, struct jj_val self, const struct j
 				.n = raw->n - off - 1,
 				.kw = raw->kw,
 				.n_kw = raw->n_kw };
-	if (self.t != JJ_SEQ && !jj_truth(self)) return generator(r, jj_seq(r, JJ_LIST, 0));
+	if (!jj_truth(self)) return generator(r, jj_seq(r, JJ_LIST, 0));
 	if (attr && !raw->n) return jj_fail(r, LM_EINVAL, "missing parameter for attribute name");
 	if (raw->n > off) {
 		struct jj_val name = jj_to_str(r, raw->v[off]);

@@ -232,8 +232,9 @@ struct jj_val jj_percent(struct jj_run *r, struct jj_val s, struct jj_val args)
 		run = i = percent_one(r, &b, &a, s, i);
 	}
 	if (run < s.n) jj_write(r, &b, s.s + run, s.n - run);
-	bool left = a.tuple ? a.next < args.q->n
-			    : !a.next && args.t != JJ_DICT && !(args.t == JJ_SEQ && args.sub == JJ_LIST);
+	bool mapping = args.t == JJ_DICT || args.t == JJ_UNDEF ||
+	               (args.t == JJ_SEQ && (args.sub == JJ_LIST || args.sub == JJ_RANGE));
+	bool left = a.tuple ? a.next < args.q->n : !a.next && !mapping;
 	if (left && !a.keyed) jj_fail(r, LM_EINVAL, "not all arguments converted during string formatting");
 	return jj_take(r, &b);
 }

@@ -194,7 +194,11 @@ void jj_write_repr(struct jj_run *r, struct lm_buf *b, struct jj_val v)
 		jj_float_repr(buf, v.f);
 		text(r, b, buf);
 		break;
-	case JJ_STR: repr_str(r, b, v); break;
+	case JJ_STR:
+		if (v.sub) text(r, b, "Markup(");
+		repr_str(r, b, v);
+		if (v.sub) text(r, b, ")");
+		break;
 	case JJ_SEQ: repr_seq(r, b, v); break;
 	case JJ_DICT: repr_dict(r, b, v.d); break;
 	default: repr_other(r, b, v); break;

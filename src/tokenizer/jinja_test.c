@@ -21,9 +21,9 @@ TEST(t_iterable) { UNUSED; return jj_bool(jj_iterable(self)); }
 TEST(t_sequence)
 {
 	UNUSED;
-	/* len() and __getitem__: undefined has both, a dict too, views and generators lack one; loop lacks
-	 * items */
-	return jj_bool(self.t == JJ_STR || self.t == JJ_DICT || (self.t == JJ_SEQ && self.sub <= JJ_RANGE));
+	/* what has len() and [] in Python: undefined values and dicts too; views and generators lack one */
+	return jj_bool(self.t == JJ_UNDEF || self.t == JJ_STR || self.t == JJ_DICT ||
+	               (self.t == JJ_SEQ && self.sub <= JJ_RANGE));
 }
 TEST(t_callable)
 {
