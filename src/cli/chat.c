@@ -129,7 +129,7 @@ static int answer(struct talk *k)
 	if (!rc && full)
 		cli_note(k->c, "the context of %d tokens is full: /clear begins a new conversation",
 			 lm_info(k->e)->n_ctx);
-	return a->closed ? -1 : CLI_OK;
+	return a->failed ? CLI_FAILED : a->closed ? -1 : CLI_OK;
 }
 
 static int say(struct talk *k, const char *s, size_t n)

@@ -89,7 +89,7 @@ struct answer {
 	enum lm_finish finish;
 	int n_prompt, n_cached, n_out;
 	double t_prompt, t_out;
-	bool interrupted, closed;              /* Ctrl-C; the reader of stdout has gone */
+	bool interrupted, closed, failed;      /* Ctrl-C; the reader of stdout has gone; it cannot be written */
 };
 /* Runs p, showing the text on stdout when `show`.  0 or a negative code; *a is valid either way. */
 int cli_answer(struct answer *a, struct lm_engine *e, const struct lm_prompt *p, bool show, struct lm_err *err);

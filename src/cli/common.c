@@ -182,10 +182,10 @@ static void take_text(struct answer *a, struct lm_request *r, const struct lm_ev
 {
 	lm_buf_add(&a->text, ev->text, ev->len);
 	if (ev->token >= 0 && !keep_token(a, ev->token)) a->text.bad = true;
-	if (a->text.bad || (show && !a->closed && cli_write(ev->text, ev->len) != 0)) {
-		a->closed = !a->text.bad;
-		lm_cancel(r);
-	}
+	int rc = show && !a->closed && !a->failed ? cli_write(ev->text, ev->len) : 0;
+	a->closed |= rc < 0;
+	a->failed |= rc > 0;
+	if (rc || a->text.bad) lm_cancel(r);
 }
 
 static void take_done(struct answer *a, const struct lm_event *ev)

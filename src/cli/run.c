@@ -139,8 +139,9 @@ static int answer(struct cli *c, struct lm_engine *e, struct lm_prompt *p)
 	if (!c->json && line_open && isatty(STDOUT_FILENO)) cli_write("\n", 1);
 	if (rc) status = cli_fail(&err);
 	else if (c->json) status = print_json(&a);
-	if (!rc && !a.closed) cli_timing(c, e, &a);
-	if (a.interrupted) status = CLI_INTERRUPTED;
+	if (!rc && !a.closed && !a.failed) cli_timing(c, e, &a);
+	if (a.failed) status = CLI_FAILED;
+	else if (a.interrupted) status = CLI_INTERRUPTED;
 	cli_answer_free(&a);
 	return status;
 }
