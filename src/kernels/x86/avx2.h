@@ -33,6 +33,10 @@ INLINE int walk_close(struct walk *w)
 INLINE __m256 walk_join(const __m256 *part, int step, unsigned has)
 {
 	__m256 v[LEAVES];
+	if (has == 0xff) {                   /* 8 units and more: no questions */
+		for (int i = 0; i < LEAVES / 2; i++) v[i] = _mm256_add_ps(part[2 * i * step], part[(2 * i + 1) * step]);
+		return _mm256_add_ps(_mm256_add_ps(v[0], v[1]), _mm256_add_ps(v[2], v[3]));
+	}
 	for (int i = 0; i < LEAVES; i++) v[i] = has >> i & 1 ? part[i * step] : _mm256_setzero_ps();
 	for (int s = 1; s < LEAVES; s *= 2)
 		for (int i = 0; i < LEAVES; i += 2 * s) {

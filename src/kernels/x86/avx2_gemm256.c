@@ -21,11 +21,11 @@ INLINE void block_dot(__m256i dot[2 * MR], const struct panel256 *w, const struc
 				__m256i v = spread32(x->q[at][i]), pa = _mm256_maddubs_epi16(a, v), pb = _mm256_maddubs_epi16(b, v);
 				if (k == 0 && zero256(t)) {
 					__m256i start = _mm256_slli_epi16(spread32(x->pair[j][i]), t == DT_Q6_K ? 5 : 2);
-					acc[i] = _mm256_sub_epi16(pa, start);
-					acc[MR + i] = _mm256_sub_epi16(pb, start);
+					acc[i] = pin(_mm256_sub_epi16(pa, start));
+					acc[MR + i] = pin(_mm256_sub_epi16(pb, start));
 				} else {
-					acc[i] = k ? _mm256_add_epi16(acc[i], pa) : pa;
-					acc[MR + i] = k ? _mm256_add_epi16(acc[MR + i], pb) : pb;
+					acc[i] = pin(k ? _mm256_add_epi16(acc[i], pa) : pa);
+					acc[MR + i] = pin(k ? _mm256_add_epi16(acc[MR + i], pb) : pb);
 				}
 			}
 		}
@@ -50,8 +50,8 @@ INLINE void block_min(__m256i m[2 * MR], const struct panel256 *w, const struct 
 #pragma GCC unroll 4
 		for (int i = 0; i < MR; i++) {
 			__m256i v = spread32(x->s16[j][i]);
-			m[i] = _mm256_add_epi32(m[i], _mm256_madd_epi16(a, v));
-			m[MR + i] = _mm256_add_epi32(m[MR + i], _mm256_madd_epi16(b, v));
+			m[i] = pin(_mm256_add_epi32(m[i], _mm256_madd_epi16(a, v)));
+			m[MR + i] = pin(_mm256_add_epi32(m[MR + i], _mm256_madd_epi16(b, v)));
 		}
 	}
 }

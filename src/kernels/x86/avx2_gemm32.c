@@ -23,11 +23,11 @@ INLINE void block_dot(__m256i acc[2 * MR], const struct panel32 *w, const struct
 		for (int i = 0; i < MR; i++) {
 			__m256i v = spread32(x->q[k][i]);
 			if (t == DT_Q8_0) {
-				acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_maddubs_epi16(ua, _mm256_sign_epi8(v, a)), one));
-				acc[MR + i] = _mm256_add_epi32(acc[MR + i], _mm256_madd_epi16(_mm256_maddubs_epi16(ub, _mm256_sign_epi8(v, b)), one));
+				acc[i] = pin(_mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_maddubs_epi16(ua, _mm256_sign_epi8(v, a)), one)));
+				acc[MR + i] = pin(_mm256_add_epi32(acc[MR + i], _mm256_madd_epi16(_mm256_maddubs_epi16(ub, _mm256_sign_epi8(v, b)), one)));
 			} else {
-				acc[i] = _mm256_add_epi16(acc[i], _mm256_maddubs_epi16(ua, v));
-				acc[MR + i] = _mm256_add_epi16(acc[MR + i], _mm256_maddubs_epi16(ub, v));
+				acc[i] = pin(_mm256_add_epi16(acc[i], _mm256_maddubs_epi16(ua, v)));
+				acc[MR + i] = pin(_mm256_add_epi16(acc[MR + i], _mm256_maddubs_epi16(ub, v)));
 			}
 		}
 	}
@@ -47,7 +47,7 @@ INLINE void run_tile(float *y, int64_t y_stride, const struct panel32 *w, const 
 		for (int i = 0; i < 2 * MR; i++) {
 			const int g = i / MR, o = i % MR;
 			if (t == DT_Q4_0) acc[i] = _mm256_sub_epi32(acc[i], _mm256_set1_epi32(8 * x->sum[o]));
-			if (t == DT_Q5_1) acc[i] = _mm256_add_epi32(acc[i], _mm256_set1_epi32(16 * x->sum[o]));
+			if (t == DT_Q5_1) acc[i] = pin(_mm256_add_epi32(acc[i], _mm256_set1_epi32(16 * x->sum[o])));
 			s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + 8 * g), x->d[o], acc[i]);
 			if (min32(t)) s.v[i] = _mm256_fmadd_ps(_mm256_loadu_ps(w->m + 8 * g), _mm256_set1_ps(x->ds[o]), s.v[i]);
 		}
