@@ -2,13 +2,23 @@
 #pragma once
 #include "kernels/x86/avx512.h"
 
-INLINE __m512 f(float x) { return _mm512_set1_ps(x); }
-INLINE __m512 negated(__m512 x) { return _mm512_xor_ps(x, f(-0.0f)); }
-INLINE __m512 pow2i(__m512i n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)); }
+INLINE __m512 f(float x)
+{
+	return _mm512_set1_ps(x);
+}
+INLINE __m512 negated(__m512 x)
+{
+	return _mm512_xor_ps(x, f(-0.0f));
+}
+INLINE __m512 pow2i(__m512i n)
+{
+	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
+}
 
 INLINE __m512 v_exp(__m512 x)
 {
-	__m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, f(EXP_LOG2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+	__m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, f(EXP_LOG2E)),
+					_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 	__m512 r = _mm512_fmadd_ps(n, f(-EXP_LN2HI), x);
 	r = _mm512_fmadd_ps(n, f(-EXP_LN2LO), r);
 	__m512 p = f(EXP_P0);
@@ -24,15 +34,24 @@ INLINE __m512 v_exp(__m512 x)
 	p = _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, f(EXP_LO), _CMP_LT_OQ), _mm512_setzero_ps());
 	return _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
 }
-INLINE __m512 exp_neg1(__m512 x) { return _mm512_add_ps(f(1.0f), v_exp(negated(x))); }        /* 1 + exp(-x) */
-INLINE __m512 v_sigmoid(__m512 x) { return _mm512_div_ps(f(1.0f), exp_neg1(x)); }
-INLINE __m512 v_silu(__m512 x) { return _mm512_div_ps(x, exp_neg1(x)); }
+INLINE __m512 exp_neg1(__m512 x)
+{
+	return _mm512_add_ps(f(1.0f), v_exp(negated(x)));
+} /* 1 + exp(-x) */
+INLINE __m512 v_sigmoid(__m512 x)
+{
+	return _mm512_div_ps(f(1.0f), exp_neg1(x));
+}
+INLINE __m512 v_silu(__m512 x)
+{
+	return _mm512_div_ps(x, exp_neg1(x));
+}
 INLINE __m512 v_tanh(__m512 x)
 {
 	__m512 e = _mm512_add_ps(v_exp(_mm512_mul_ps(f(2.0f), x)), f(1.0f));
 	return _mm512_sub_ps(f(1.0f), _mm512_div_ps(f(2.0f), e));
 }
-INLINE __m512 half_of(__m512 x, __m512 g)       /* 0.5 x (1 + g) */
+INLINE __m512 half_of(__m512 x, __m512 g) /* 0.5 x (1 + g) */
 {
 	return _mm512_mul_ps(_mm512_mul_ps(f(0.5f), x), _mm512_add_ps(f(1.0f), g));
 }
@@ -52,7 +71,10 @@ INLINE __m512 v_erf(__m512 x)
 	__m512 y = _mm512_fnmadd_ps(_mm512_mul_ps(p, t), v_exp(negated(_mm512_mul_ps(a, a))), f(1.0f));
 	return _mm512_mask_xor_ps(y, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), y, f(-0.0f));
 }
-INLINE __m512 v_gelu(__m512 x) { return half_of(x, v_erf(_mm512_mul_ps(x, f(0.7071067811865476f)))); }
+INLINE __m512 v_gelu(__m512 x)
+{
+	return half_of(x, v_erf(_mm512_mul_ps(x, f(0.7071067811865476f))));
+}
 
 /* acc[l] += acc[l + 8], then 4, 2, 1 */
 INLINE float fold16(__m512 v)

@@ -52,8 +52,9 @@ INLINE void block_sums(int16_t *s16, int16_t *s32, const char *q)
 	const __m512i one8 = _mm512_set1_epi8(1), one16 = _mm512_set1_epi16(1);
 	__m512i v[4];
 #pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) v[i] = _mm512_madd_epi16(_mm512_maddubs_epi16(one8, load512(q + 64 * i)), one16);
-	__m512i s = sum4(v[0], v[1], v[2], v[3]);      /* lane l, place i: sub-block 4 i + l */
+	for (int i = 0; i < 4; i++)
+		v[i] = _mm512_madd_epi16(_mm512_maddubs_epi16(one8, load512(q + 64 * i)), one16);
+	__m512i s = sum4(v[0], v[1], v[2], v[3]); /* lane l, place i: sub-block 4 i + l */
 	const __m512i turn = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 	__m256i w = _mm512_cvtepi32_epi16(_mm512_permutexvar_epi32(turn, s));
 	_mm256_storeu_si256((__m256i *)s16, w);
@@ -69,7 +70,8 @@ static void quant_x256(void *dst, const float *x, int n)
 		float id;
 		d[b] = block_scale(max_bits(x + 256 * b, 16), &id);
 		for (int i = 0; i < 256; i += 16)
-			_mm_store_si128((__m128i *)(p + 256 * b + i), _mm512_cvtepi32_epi8(codes(x + 256 * b + i, id)));
+			_mm_store_si128((__m128i *)(p + 256 * b + i),
+					_mm512_cvtepi32_epi8(codes(x + 256 * b + i, id)));
 		block_sums(s16 + 16 * b, s32 + 8 * b, p + 256 * b);
 	}
 }
@@ -78,7 +80,8 @@ static void to_f16(uint16_t *dst, const float *x, int n)
 {
 	int i = 0;
 	for (; i + 16 <= n; i += 16)
-		_mm256_storeu_si256((__m256i *)(dst + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+		_mm256_storeu_si256((__m256i *)(dst + i),
+				    _mm512_cvtps_ph(_mm512_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
 	if (i == n) return;
 	__m512 v = _mm512_maskz_loadu_ps(lanes(n - i), x + i);
 	_mm256_mask_storeu_epi16(dst + i, lanes(n - i), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));

@@ -1,14 +1,18 @@
-/* avx512vnni_gemm.h - what the two integer GEMMs share: tiles of 32 rows x 6 tokens, transposes of code bytes.
+/* avx512vnni_gemm.h - what the two integer GEMMs share: tiles of 32 rows x 6 tokens, transposes of code
+ * bytes.
  *
- * Panels hold unsigned codes [k/4][32 rows][4], so one vector feeds 16 rows and one broadcast dword of x serves them
- * all: per step of 4 elements 2 loads, 6 broadcasts (load ports) and 12 vpdpbusd.  Tokens are packed in tiles of 6,
- * [k/4][6][4], so that a tile is one sequential stream. */
+ * Panels hold unsigned codes [k/4][32 rows][4], so one vector feeds 16 rows and one broadcast dword of x
+ * serves them all: per step of 4 elements 2 loads, 6 broadcasts (load ports) and 12 vpdpbusd.  Tokens are
+ * packed in tiles of 6, [k/4][6][4], so that a tile is one sequential stream. */
 #pragma once
 #include "kernels/x86/avx512.h"
 
 enum { NR = 32, MR = 6 };
 
-INLINE size_t n_tiles(int n_tok) { return (size_t)(n_tok + MR - 1) / MR; }
+INLINE size_t n_tiles(int n_tok)
+{
+	return (size_t)(n_tok + MR - 1) / MR;
+}
 
 /* 16 bytes at `at` of 16 rows: out[i] = dword i of each row. */
 INLINE void dwords_16rows(__m512i out[4], const struct rows16 *r, int64_t at)
@@ -35,8 +39,14 @@ INLINE __m512i dword_16rows(const struct rows16 *r, int64_t at)
 	for (int i = 0; i < 16; i++) memcpy(&v[i], r->p[i] + at, 4);
 	return load512(v);
 }
-INLINE __m512i low4(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
-INLINE __m512i high4(__m512i v) { return _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15)); }
+INLINE __m512i low4(__m512i v)
+{
+	return _mm512_and_si512(v, _mm512_set1_epi8(15));
+}
+INLINE __m512i high4(__m512i v)
+{
+	return _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15));
+}
 
 /* Rows 16 h .. 16 h + 15 of a panel of `rows`; a half without rows repeats the last row. */
 INLINE struct rows16 panel_rows(const void *w, int64_t stride, int rows, int h)
@@ -49,8 +59,10 @@ INLINE void pack_codes(int32_t *dst, const char *x, size_t stride, int n, int dw
 {
 	for (int t = 0; t < MR; t++)
 		for (int i = 0; i < dwords; i++) {
-			if (t < n) memcpy(&dst[i * MR + t], x + t * stride + 4 * i, 4);
-			else dst[i * MR + t] = 0;
+			if (t < n)
+				memcpy(&dst[i * MR + t], x + t * stride + 4 * i, 4);
+			else
+				dst[i * MR + t] = 0;
 		}
 }
 
@@ -60,16 +72,25 @@ INLINE __m512i dup32(const void *p)
 	memcpy(&v, p, 4);
 	return _mm512_set1_epi32(v);
 }
-INLINE __m512 dupf(const float *p) { return _mm512_set1_ps(*p); }
+INLINE __m512 dupf(const float *p)
+{
+	return _mm512_set1_ps(*p);
+}
 
 /* gcc cannot see that `has` says which subtrees were stored */
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
-/* The leaf tree of a tile, joined as leaves end: a binary counter of at most three waiting subtrees.  Keeping all
- * eight leaves for the end cost a third of the time at 576 columns. */
-struct tree { __m512 part[3][MR][2]; int64_t n, end; int leaf; unsigned has; };
+/* The leaf tree of a tile, joined as leaves end: a binary counter of at most three waiting subtrees.  Keeping
+ * all eight leaves for the end cost a third of the time at 576 columns. */
+struct tree {
+	__m512 part[3][MR][2];
+	int64_t n, end;
+	int leaf;
+	unsigned has;
+};
 
-/* Ends the current leaf, whose sums are acc (any: it had units).  Leaves +0 in acc, or the result after the last leaf. */
+/* Ends the current leaf, whose sums are acc (any: it had units).  Leaves +0 in acc, or the result after the
+ * last leaf. */
 INLINE void tree_close(struct tree *tr, __m512 acc[MR][2], int nt, bool any)
 {
 	int level = 0;
@@ -79,7 +100,8 @@ INLINE void tree_close(struct tree *tr, __m512 acc[MR][2], int nt, bool any)
 		for (int t = 0; t < nt; t++)
 #pragma GCC unroll 2
 			for (int z = 0; z < 2; z++)
-				acc[t][z] = any ? _mm512_add_ps(tr->part[level][t][z], acc[t][z]) : tr->part[level][t][z];
+				acc[t][z] = any ? _mm512_add_ps(tr->part[level][t][z], acc[t][z])
+						: tr->part[level][t][z];
 		any = true;
 	}
 	if (++tr->leaf == LEAVES) return;

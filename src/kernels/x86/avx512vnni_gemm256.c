@@ -1,21 +1,40 @@
 /* avx512vnni_gemm256.c - GEMM of the K-quants (DOT_X256).
- * Per sub-block the tile sums codes * x from -zero * (sum of x), then adds scale * sum to I with vpmulld: exact for
- * every input, and on Zen 4 one instruction like the rest.  (Intel: two; vpdpwssd on sums that fit 16 bits would save
- * some 10% there, for types with 4-bit codes only.) */
+ * Per sub-block the tile sums codes * x from -zero * (sum of x), then adds scale * sum to I with vpmulld:
+ * exact for every input, and on Zen 4 one instruction like the rest.  (Intel: two; vpdpwssd on sums that fit
+ * 16 bits would save some 10% there, for types with 4-bit codes only.) */
 #include "kernels/x86/avx512vnni_gemm.h"
 
 enum { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K };
 
-INLINE bool has_min(int type) { return type == Q2_K || type == Q4_K || type == Q5_K; }
-INLINE int n_sub(int type) { return type == Q4_K || type == Q5_K ? 8 : 16; }
+INLINE bool has_min(int type)
+{
+	return type == Q2_K || type == Q4_K || type == Q5_K;
+}
+INLINE int n_sub(int type)
+{
+	return type == Q4_K || type == Q5_K ? 8 : 16;
+}
 
-/* One block of 32 rows, and of 6 tokens; one packed activation serves all types.  Minima and sums of x are pairs of
- * words for vpdpwssd; start is -32 * (sum of 16 x), for Q6_K. */
-struct wblock { uint8_t q[64][2][64]; int32_t sc[16][NR], mn[8][NR]; float d[NR], dmin[NR]; };
-struct xtile { int32_t q[64][MR], start[16][MR], s16[8][MR], s32[4][MR]; float d[MR]; };
+/* One block of 32 rows, and of 6 tokens; one packed activation serves all types.  Minima and sums of x are
+ * pairs of words for vpdpwssd; start is -32 * (sum of 16 x), for Q6_K. */
+struct wblock {
+	uint8_t q[64][2][64];
+	int32_t sc[16][NR], mn[8][NR];
+	float d[NR], dmin[NR];
+};
+struct xtile {
+	int32_t q[64][MR], start[16][MR], s16[8][MR], s32[4][MR];
+	float d[MR];
+};
 
-static size_t panel_bytes(int cols) { return (size_t)(cols / 256) * sizeof(struct wblock); }
-static size_t xp_bytes(int n_tok, int cols) { return n_tiles(n_tok) * (size_t)(cols / 256) * sizeof(struct xtile); }
+static size_t panel_bytes(int cols)
+{
+	return (size_t)(cols / 256) * sizeof(struct wblock);
+}
+static size_t xp_bytes(int n_tok, int cols)
+{
+	return n_tiles(n_tok) * (size_t)(cols / 256) * sizeof(struct xtile);
+}
 
 static void pack_x(void *xp, const void *x, int n_tok, int cols)
 {
@@ -38,7 +57,8 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols)
 	}
 }
 
-/* ---- codes: 16 bytes of 16 rows at a time ---------------------------------------------------------------------------- */
+/* ---- codes: 16 bytes of 16 rows at a time
+ * ---------------------------------------------------------------------------- */
 INLINE void put4(struct wblock *o, int step, int z, const __m512i v[4])
 {
 #pragma GCC unroll 4
@@ -47,12 +67,14 @@ INLINE void put4(struct wblock *o, int step, int z, const __m512i v[4])
 /* v + bit << log2(add) where the bit `n` of h is set */
 INLINE __m512i bit_add(__m512i v, __m512i h, int n, int add)
 {
-	return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(h, _mm512_set1_epi8((char)(1 << n))), v, _mm512_set1_epi8((char)add));
+	return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(h, _mm512_set1_epi8((char)(1 << n))), v,
+				    _mm512_set1_epi8((char)add));
 }
 /* Bits n and n + 1 of each byte, at bits 4 and 5. */
 INLINE __m512i pair_at4(__m512i h, int n)
 {
-	return _mm512_and_si512(n < 4 ? _mm512_slli_epi16(h, 4 - n) : _mm512_srli_epi16(h, n - 4), _mm512_set1_epi8(0x30));
+	return _mm512_and_si512(n < 4 ? _mm512_slli_epi16(h, 4 - n) : _mm512_srli_epi16(h, n - 4),
+				_mm512_set1_epi8(0x30));
 }
 
 /* Q4_K, Q5_K: chunk c of q holds low nibbles of sub-block c / 2 * 2, high nibbles of the next. */
@@ -80,7 +102,8 @@ INLINE void codes_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z
 	}
 }
 
-/* Q6_K: chunk c of ql holds elements 128 (c / 4) + 16 (c % 4) .., and those 64 further on in the high nibbles. */
+/* Q6_K: chunk c of ql holds elements 128 (c / 4) + 16 (c % 4) .., and those 64 further on in the high
+ * nibbles. */
 INLINE void codes_k6(struct wblock *o, const struct rows16 *r, int64_t at, int z)
 {
 #pragma GCC unroll 8
@@ -109,7 +132,8 @@ INLINE void codes_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z
 		for (int s = 0; s < 4; s++) {
 #pragma GCC unroll 4
 			for (int i = 0; i < 4; i++) {
-				two[i] = _mm512_and_si512(_mm512_srli_epi16(v[i], (unsigned)(2 * s)), _mm512_set1_epi8(3));
+				two[i] = _mm512_and_si512(_mm512_srli_epi16(v[i], (unsigned)(2 * s)),
+							  _mm512_set1_epi8(3));
 				if (type == Q3_K) two[i] = bit_add(two[i], h[i], c / 2 * 4 + s, 4);
 			}
 			put4(o, 32 * (c / 2) + 8 * s + 4 * (c % 2), z, two);
@@ -117,19 +141,24 @@ INLINE void codes_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z
 	}
 }
 
-/* ---- scales ------------------------------------------------------------------------------------------------------------- */
+/* ---- scales
+ * -------------------------------------------------------------------------------------------------------------
+ */
 /* Scales 4 g .. 4 g + 3 as signed bytes of each row's dword. */
 INLINE void put_scales(struct wblock *o, int g, int z, __m512i v)
 {
 #pragma GCC unroll 4
 	for (int j = 0; j < 4; j++)
-		_mm512_store_si512(o->sc[4 * g + j] + 16 * z, _mm512_srai_epi32(_mm512_slli_epi32(v, (unsigned)(24 - 8 * j)), 24));
+		_mm512_store_si512(o->sc[4 * g + j] + 16 * z,
+				   _mm512_srai_epi32(_mm512_slli_epi32(v, (unsigned)(24 - 8 * j)), 24));
 }
 /* Minima likewise, as two pairs of words. */
 INLINE void put_minima(struct wblock *o, int g, int z, __m512i v)
 {
-	const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
-	const __m512i second = _mm512_broadcast_i32x4(_mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
+	const __m512i first = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
+	const __m512i second = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
 	_mm512_store_si512(o->mn[2 * g] + 16 * z, _mm512_shuffle_epi8(v, first));
 	_mm512_store_si512(o->mn[2 * g + 1] + 16 * z, _mm512_shuffle_epi8(v, second));
 }
@@ -137,7 +166,7 @@ INLINE void put_minima(struct wblock *o, int g, int z, __m512i v)
 INLINE void scales_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z)
 {
 	const __m512i six = _mm512_set1_epi8(63);
-	__m512i v[4];                            /* d and dmin, bytes 0-3, 4-7, 8-11 of the packed scales */
+	__m512i v[4]; /* d and dmin, bytes 0-3, 4-7, 8-11 of the packed scales */
 	dwords_16rows(v, r, at);
 	_mm512_store_ps(o->d + 16 * z, f16_low(v[0]));
 	_mm512_store_ps(o->dmin + 16 * z, f16_high(v[0]));
@@ -167,7 +196,8 @@ INLINE void scales_k3(struct wblock *o, const struct rows16 *r, int64_t at, int 
 #pragma GCC unroll 4
 	for (int g = 0; g < 4; g++) {
 		__m512i low = g == 0 ? low4(a) : g == 1 ? low4(b) : g == 2 ? high4(a) : high4(b);
-		put_scales(o, g, z, _mm512_sub_epi8(_mm512_or_si512(low, pair_at4(h, 2 * g)), _mm512_set1_epi8(32)));
+		put_scales(o, g, z,
+			   _mm512_sub_epi8(_mm512_or_si512(low, pair_at4(h, 2 * g)), _mm512_set1_epi8(32)));
 	}
 }
 
@@ -181,29 +211,45 @@ INLINE void scales_k6(struct wblock *o, const struct rows16 *r, int64_t at, int 
 
 INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols, int type)
 {
-	const int size = type == Q2_K ? 84 : type == Q3_K ? 110 : type == Q4_K ? 144 : type == Q5_K ? 176 : 210;
+	const int size = type == Q2_K   ? 84
+			 : type == Q3_K ? 110
+			 : type == Q4_K ? 144
+			 : type == Q5_K ? 176
+					: 210;
 	for (int z = 0; z < 2; z++) {
 		struct rows16 r = panel_rows(w, stride, rows, z);
 		struct wblock *o = panel;
 		for (int64_t at = 0; at < (int64_t)(cols / 256) * size; at += size, o++) {
-			if (type == Q6_K) codes_k6(o, &r, at, z), scales_k6(o, &r, at, z);
-			else if (type == Q2_K) codes_k2(o, &r, at, z, type), scales_k2(o, &r, at, z);
-			else if (type == Q3_K) codes_k2(o, &r, at, z, type), scales_k3(o, &r, at, z);
-			else codes_k4(o, &r, at, z, type), scales_k4(o, &r, at, z);
+			if (type == Q6_K)
+				codes_k6(o, &r, at, z), scales_k6(o, &r, at, z);
+			else if (type == Q2_K)
+				codes_k2(o, &r, at, z, type), scales_k2(o, &r, at, z);
+			else if (type == Q3_K)
+				codes_k2(o, &r, at, z, type), scales_k3(o, &r, at, z);
+			else
+				codes_k4(o, &r, at, z, type), scales_k4(o, &r, at, z);
 		}
 	}
 }
-static void pack_q2_k(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q2_K); }
-static void pack_q3_k(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q3_K); }
-static void pack_q4_k(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q4_K); }
-static void pack_q5_k(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q5_K); }
-static void pack_q6_k(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q6_K); }
+#define PACK(id, type)                                                                                       \
+	static void pack_##id(void *panel, const void *w, int64_t stride, int rows, int cols)                \
+	{                                                                                                    \
+		pack(panel, w, stride, rows, cols, type);                                                    \
+	}
+PACK(q2_k, Q2_K)
+PACK(q3_k, Q3_K)
+PACK(q4_k, Q4_K)
+PACK(q5_k, Q5_K)
+PACK(q6_k, Q6_K)
 
-/* ---- the tile ------------------------------------------------------------------------------------------------------------ */
+/* ---- the tile
+ * ------------------------------------------------------------------------------------------------------------
+ */
 INLINE __m512i start(const struct xtile *x, int j, int t, int type)
 {
 	if (has_min(type)) return _mm512_setzero_si512();
-	return type == Q6_K ? dup32(&x->start[j][t]) : _mm512_srai_epi32(dup32(&x->start[j][t]), 3);       /* Q3_K: zero is 4 */
+	return type == Q6_K ? dup32(&x->start[j][t])
+			    : _mm512_srai_epi32(dup32(&x->start[j][t]), 3); /* Q3_K: zero is 4 */
 }
 
 /* I of one block */
@@ -218,7 +264,8 @@ INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct 
 		for (int t = 0; t < nt; t++) s[t][0] = s[t][1] = start(x, j, t, type);
 #pragma GCC unroll 8
 		for (int i = 0; i < steps; i++) {
-			__m512i w0 = _mm512_load_si512(w->q[j * steps + i][0]), w1 = _mm512_load_si512(w->q[j * steps + i][1]);
+			__m512i w0 = _mm512_load_si512(w->q[j * steps + i][0]),
+				w1 = _mm512_load_si512(w->q[j * steps + i][1]);
 #pragma GCC unroll 6
 			for (int t = 0; t < nt; t++) {
 				__m512i v = dup32(&x->q[j * steps + i][t]);
@@ -230,7 +277,8 @@ INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct 
 		for (int t = 0; t < nt; t++)
 #pragma GCC unroll 2
 			for (int z = 0; z < 2; z++)
-				dot[t][z] = _mm512_add_epi32(dot[t][z], _mm512_mullo_epi32(s[t][z], load512(w->sc[j] + 16 * z)));
+				dot[t][z] = _mm512_add_epi32(
+					dot[t][z], _mm512_mullo_epi32(s[t][z], load512(w->sc[j] + 16 * z)));
 	}
 }
 
@@ -238,11 +286,15 @@ INLINE __m512 subtract_min(__m512 acc, const struct wblock *w, const struct xtil
 {
 	__m512i m = _mm512_setzero_si512();
 #pragma GCC unroll 8
-	for (int p = 0; p < n_sub(type) / 2; p++) m = _mm512_dpwssd_epi32(m, load512(w->mn[p] + 16 * z), dup32(type == Q2_K ? &x->s16[p][t] : &x->s32[p][t]));
-	return _mm512_fnmadd_ps(_mm512_mul_ps(_mm512_load_ps(w->dmin + 16 * z), dupf(&x->d[t])), _mm512_cvtepi32_ps(m), acc);
+	for (int p = 0; p < n_sub(type) / 2; p++)
+		m = _mm512_dpwssd_epi32(m, load512(w->mn[p] + 16 * z),
+					dup32(type == Q2_K ? &x->s16[p][t] : &x->s32[p][t]));
+	return _mm512_fnmadd_ps(_mm512_mul_ps(_mm512_load_ps(w->dmin + 16 * z), dupf(&x->d[t])),
+				_mm512_cvtepi32_ps(m), acc);
 }
 
-INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtile *x, int rows, int n, int nt, int type)
+INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtile *x, int rows, int n, int nt,
+		 int type)
 {
 	__m512 acc[MR][2];
 	struct tree tree;
@@ -263,7 +315,8 @@ INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtil
 	store_tile(y, ys, acc, nt, rows);
 }
 
-INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols, int type)
+INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols,
+		int type)
 {
 	const struct xtile *x = xp;
 	int n = cols / 256, t = 0;
@@ -277,16 +330,22 @@ INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int row
 	case 1: tile(y, ys, panel, x, rows, n, 1, type); break;
 	}
 }
-static void run_k2(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, Q2_K); }
-static void run_k3(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, Q3_K); }
-static void run_k4(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, Q4_K); }
-static void run_k6(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, Q6_K); }
+#define RUN(id, type)                                                                                        \
+	static void run_##id(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok,   \
+			     int cols)                                                                       \
+	{                                                                                                    \
+		run(y, ys, panel, xp, rows, n_tok, cols, type);                                              \
+	}
+RUN(k2, Q2_K)
+RUN(k3, Q3_K)
+RUN(k4, Q4_K)
+RUN(k6, Q6_K)
 
 /* Q5_K's panels are Q4_K's with larger codes. */
-static const struct kern_gemm k2 = { NR, MR, panel_bytes, xp_bytes, pack_x, run_k2 };
-static const struct kern_gemm k3 = { NR, MR, panel_bytes, xp_bytes, pack_x, run_k3 };
-static const struct kern_gemm k4 = { NR, MR, panel_bytes, xp_bytes, pack_x, run_k4 };
-static const struct kern_gemm k6 = { NR, MR, panel_bytes, xp_bytes, pack_x, run_k6 };
+static const struct kern_gemm k2 = {NR, MR, panel_bytes, xp_bytes, pack_x, run_k2};
+static const struct kern_gemm k3 = {NR, MR, panel_bytes, xp_bytes, pack_x, run_k3};
+static const struct kern_gemm k4 = {NR, MR, panel_bytes, xp_bytes, pack_x, run_k4};
+static const struct kern_gemm k6 = {NR, MR, panel_bytes, xp_bytes, pack_x, run_k6};
 
 INLINE void set(struct kern *k, enum dtype t, kern_pack *p, const struct kern_gemm *g)
 {

@@ -1,16 +1,29 @@
 /* avx512vnni_gemm32.c - GEMM of the types with blocks of 32 (DOT_X32).
- * Codes are unsigned, w + zero; a tile's accumulators start at -zero * (sum of x), which pack_x computes for every zero,
- * so that one packed activation serves all types. */
+ * Codes are unsigned, w + zero; a tile's accumulators start at -zero * (sum of x), which pack_x computes for
+ * every zero, so that one packed activation serves all types. */
 #include "kernels/x86/avx512vnni_gemm.h"
 
 enum { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 };
 
 /* One block of 32 rows, and of 6 tokens. */
-struct wblock { uint8_t q[8][2][64]; float d[NR], m[NR]; };
-struct xtile { int32_t q[8][MR]; float d[MR], ds[MR]; int32_t start[3][MR]; };     /* for the zeros 8, 16, 128 */
+struct wblock {
+	uint8_t q[8][2][64];
+	float d[NR], m[NR];
+};
+struct xtile {
+	int32_t q[8][MR];
+	float d[MR], ds[MR];
+	int32_t start[3][MR];
+}; /* for the zeros 8, 16, 128 */
 
-static size_t panel_bytes(int cols) { return (size_t)(cols / 32) * sizeof(struct wblock); }
-static size_t xp_bytes(int n_tok, int cols) { return n_tiles(n_tok) * (size_t)(cols / 32) * sizeof(struct xtile); }
+static size_t panel_bytes(int cols)
+{
+	return (size_t)(cols / 32) * sizeof(struct wblock);
+}
+static size_t xp_bytes(int n_tok, int cols)
+{
+	return n_tiles(n_tok) * (size_t)(cols / 32) * sizeof(struct xtile);
+}
 
 static void pack_x(void *xp, const void *x, int n_tok, int cols)
 {
@@ -34,12 +47,14 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols)
 	}
 }
 
-/* ---- weights --------------------------------------------------------------------------------------------------- */
+/* ---- weights
+ * --------------------------------------------------------------------------------------------------- */
 /* Adds 16 where bit 4 i + byte of the row's dword h is set. */
 INLINE __m512i fifth_bits(__m512i v, __m512i h, int i)
 {
-	const __m512i spread = _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)),
-	                                       _mm512_set1_epi8((char)(i / 2)));
+	const __m512i spread = _mm512_add_epi8(
+		_mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)),
+		_mm512_set1_epi8((char)(i / 2)));
 	const __m512i bit = _mm512_set1_epi32(i % 2 ? (int)0x80402010 : 0x08040201);
 	__mmask64 k = _mm512_test_epi8_mask(_mm512_shuffle_epi8(h, spread), bit);
 	return _mm512_mask_add_epi8(v, k, v, _mm512_set1_epi8(16));
@@ -77,18 +92,27 @@ INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols,
 		for (int b = 0; b < cols / 32; b++) pack_half(o++, &r, (int64_t)b * size, z, type);
 	}
 }
-static void pack_q4_0(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q4_0); }
-static void pack_q4_1(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q4_1); }
-static void pack_q5_0(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q5_0); }
-static void pack_q5_1(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q5_1); }
-static void pack_q8_0(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, Q8_0); }
+#define PACK(id, type)                                                                                       \
+	static void pack_##id(void *panel, const void *w, int64_t stride, int rows, int cols)                \
+	{                                                                                                    \
+		pack(panel, w, stride, rows, cols, type);                                                    \
+	}
+PACK(q4_0, Q4_0)
+PACK(q4_1, Q4_1)
+PACK(q5_0, Q5_0)
+PACK(q5_1, Q5_1)
+PACK(q8_0, Q8_0)
 
-/* ---- the tile: nt tokens; types without a zero have minima --------------------------------------------------------------------------------------- */
+/* ---- the tile: nt tokens; types without a zero have minima
+ * --------------------------------------------------------------------------------------- */
 INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct xtile *x, int nt, int zero)
 {
 #pragma GCC unroll 6
 	for (int t = 0; t < nt; t++)
-		dot[t][0] = dot[t][1] = zero ? dup32(&x->start[zero == 8 ? 0 : zero == 16 ? 1 : 2][t]) : _mm512_setzero_si512();
+		dot[t][0] = dot[t][1] = zero ? dup32(&x->start[zero == 8    ? 0
+							       : zero == 16 ? 1
+									    : 2][t])
+					     : _mm512_setzero_si512();
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) {
 		__m512i w0 = _mm512_load_si512(w->q[i][0]), w1 = _mm512_load_si512(w->q[i][1]);
@@ -101,7 +125,8 @@ INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct 
 	}
 }
 
-INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtile *x, int rows, int n, int nt, int zero)
+INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtile *x, int rows, int n, int nt,
+		 int zero)
 {
 	__m512 acc[MR][2];
 	struct tree tree;
@@ -115,14 +140,17 @@ INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtil
 			for (int z = 0; z < 2; z++) {
 				__m512 d = _mm512_mul_ps(_mm512_load_ps(w->d + 16 * z), dupf(&x->d[t]));
 				acc[t][z] = _mm512_fmadd_ps(d, _mm512_cvtepi32_ps(dot[t][z]), acc[t][z]);
-				if (!zero) acc[t][z] = _mm512_fmadd_ps(_mm512_load_ps(w->m + 16 * z), dupf(&x->ds[t]), acc[t][z]);
+				if (!zero)
+					acc[t][z] = _mm512_fmadd_ps(_mm512_load_ps(w->m + 16 * z),
+								    dupf(&x->ds[t]), acc[t][z]);
 			}
 		tree_step(&tree, acc, nt, b);
 	}
 	store_tile(y, ys, acc, nt, rows);
 }
 
-INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols, int zero)
+INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols,
+		int zero)
 {
 	const struct xtile *x = xp;
 	int n = cols / 32, t = 0;
@@ -136,15 +164,21 @@ INLINE void run(float *y, int64_t ys, const void *panel, const void *xp, int row
 	case 1: tile(y, ys, panel, x, rows, n, 1, zero); break;
 	}
 }
-static void run0(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 0); }
-static void run8(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 8); }
-static void run16(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 16); }
-static void run128(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok, int cols) { run(y, ys, panel, xp, rows, n_tok, cols, 128); }
+#define RUN(id, type)                                                                                        \
+	static void run##id(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n_tok,    \
+			    int cols)                                                                        \
+	{                                                                                                    \
+		run(y, ys, panel, xp, rows, n_tok, cols, type);                                              \
+	}
+RUN(0, 0)
+RUN(8, 8)
+RUN(16, 16)
+RUN(128, 128)
 
-static const struct kern_gemm zero0 = { NR, MR, panel_bytes, xp_bytes, pack_x, run0 };
-static const struct kern_gemm zero8 = { NR, MR, panel_bytes, xp_bytes, pack_x, run8 };
-static const struct kern_gemm zero16 = { NR, MR, panel_bytes, xp_bytes, pack_x, run16 };
-static const struct kern_gemm zero128 = { NR, MR, panel_bytes, xp_bytes, pack_x, run128 };
+static const struct kern_gemm zero0 = {NR, MR, panel_bytes, xp_bytes, pack_x, run0};
+static const struct kern_gemm zero8 = {NR, MR, panel_bytes, xp_bytes, pack_x, run8};
+static const struct kern_gemm zero16 = {NR, MR, panel_bytes, xp_bytes, pack_x, run16};
+static const struct kern_gemm zero128 = {NR, MR, panel_bytes, xp_bytes, pack_x, run128};
 
 INLINE void set(struct kern *k, enum dtype t, kern_pack *p, const struct kern_gemm *g)
 {
