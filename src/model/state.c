@@ -4,6 +4,8 @@
 
 enum { LOGIT_ROWS = 16 };                    /* of the device scratch: bounds it for large vocabularies */
 
+static int logit_rows(int n_batch) { return n_batch < LOGIT_ROWS ? n_batch : LOGIT_ROWS; }
+
 /* Bytes of one KV block of layer il, keys or values; -1 when the device lacks the type for this head size. */
 static int64_t block_bytes(const struct model *m, int il, enum dtype t, bool values)
 {
@@ -49,7 +51,7 @@ static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struc
 	for (size_t i = 0; i < sizeof act / sizeof act[0]; i++)
 		if ((rc = s->be->op->alloc(s->be, act[i].m, n_batch, act[i].cols, DT_F32, err))) return rc;
 	if (!s->be->host)
-		return s->be->op->alloc(s->be, &s->logits, n_batch < LOGIT_ROWS ? n_batch : LOGIT_ROWS,
+		return s->be->op->alloc(s->be, &s->logits, logit_rows(n_batch),
 					m->hp.n_vocab, DT_F32, err);
 	return 0;
 }
@@ -102,8 +104,9 @@ uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtyp
 		int64_t k = block_bytes(m, il, kv, false), v = block_bytes(m, il, kv, true);
 		per_block += (uint64_t)(k < 0 ? 0 : k) + (uint64_t)(v < 0 ? 0 : v);
 	}
-	if (!m->be->host) row += (uint64_t)m->hp.n_vocab * sizeof(float) * LOGIT_ROWS / (uint64_t)n_batch;
-	return per_block * (uint64_t)n_blocks + row * (uint64_t)n_batch;
+	uint64_t logits =
+		m->be->host ? 0 : (uint64_t)logit_rows(n_batch) * (uint64_t)m->hp.n_vocab * sizeof(float);
+	return per_block * (uint64_t)n_blocks + row * (uint64_t)n_batch + logits;
 }
 
 void state_tap(struct state *s, model_tap *fn, void *ud)

@@ -23,35 +23,47 @@ static struct backend *device(bool cpu)
 	return be;
 }
 
-static void open_case(struct rig *r, struct gold *g, const char *name, bool cpu)
+static void open_kv(struct rig *r, struct gold *g, const char *name, bool cpu, enum dtype kv)
 {
 	char path[256];
 	snprintf(path, sizeof path, "tests/model/tiny/%s.gguf", name);
-	rig_open(r, path, device(cpu), DT_F32, 64);
+	rig_open(r, path, device(cpu), kv, 64);
 	snprintf(path, sizeof path, "tests/model/tiny/%s.gold", name);
 	gold_open(g, path);
 	assert_int_equal(g->n_rows, g->n_ids);
 	assert_true(g->n_ids * r->n_vocab <= MAX_OUT);
 }
 
+static void open_case(struct rig *r, struct gold *g, const char *name, bool cpu)
+{
+	open_kv(r, g, name, cpu, DT_F32);
+}
+
 /* Largest difference over the whole vocabulary and all positions. */
-static void golden(bool cpu, double bound)
+static double worst_of(struct rig *r, const struct gold *g)
 {
 	static float out[MAX_OUT];
+	double worst = 0;
+
+	rig_run(r, g->ids, 0, g->n_ids, 0, NULL, out);
+	for (int i = 0; i < g->n_rows; i++) {
+		double d = gold_diff(g, i, out + i * r->n_vocab, r->n_vocab);
+		worst = d > worst || d != d ? d : worst;
+	}
+	return worst;
+}
+
+static void golden(bool cpu, double bound)
+{
 	int bad = 0;
 
 	for (int c = 0; c < N_CASES; c++) {
 		struct rig r;
 		struct gold g;
-		double worst = 0;
 		open_case(&r, &g, cases[c], cpu);
-		rig_run(&r, g.ids, 0, g.n_ids, 0, NULL, out);
-		for (int i = 0; i < g.n_rows; i++) {
-			double d = gold_diff(&g, i, out + i * r.n_vocab, r.n_vocab);
-			worst = d > worst || d != d ? d : worst;
-		}
+		double worst = worst_of(&r, &g);
 		if (!(worst <= bound))
-			print_error("%s: differs from transformers by up to %g\n", cases[c], worst), bad++;
+			print_error("%s: differs from transformers by %g\n", cases[c], worst), bad++;
 		gold_close(&g);
 		rig_close(&r);
 	}
@@ -60,6 +72,26 @@ static void golden(bool cpu, double bound)
 
 LM_TEST(model_tiny_ref) { golden(false, 1e-4); }
 LM_TEST(model_tiny_cpu) { golden(true, 1e-4); }
+
+/* The cache types, keys and values of 128 elements: what their rounding costs here, with a margin of about 2.
+ */
+LM_TEST(model_tiny_kv_types)
+{
+	static const struct {
+		enum dtype t;
+		double bound;
+	} kv[] = { { DT_F16, 7e-3 }, { DT_BF16, 4e-2 }, { DT_Q8_0, 0.15 } };
+
+	for (int i = 0; i < 6; i++) {
+		struct rig r;
+		struct gold g;
+		open_kv(&r, &g, "gemma2-27b", i % 2, kv[i / 2].t);
+		double worst = worst_of(&r, &g);
+		if (!(worst <= kv[i / 2].bound)) fail_msg("KV type %d: %g", kv[i / 2].t, worst);
+		gold_close(&g);
+		rig_close(&r);
+	}
+}
 
 /* Two sequences in one pass: `a` whole beside the last rows of `b`, whose first rows went before. */
 static void interleaved(struct rig *r, const struct gold *g, float *out)
@@ -109,6 +141,29 @@ LM_TEST(model_cuts_ref)
 LM_TEST(model_cuts_cpu)
 {
 	for (int c = 0; c < N_CASES; c++) consistent(cases[c], true);
+}
+
+/* A device whose memory is not ours gets its logits through a scratch of 16 rows: the same bytes, for any rows. */
+LM_TEST(model_logits_in_slices)
+{
+	static float whole[MAX_OUT], out[MAX_OUT];
+	struct rig r;
+	struct gold g;
+	int32_t ids[40];
+	uint8_t want[40];
+
+	for (int far = 0; far < 2; far++) {
+		struct backend *be = device(false);
+		be->host = !far;
+		rig_open(&r, "tests/model/tiny/gemma2.gguf", be, DT_F32, 64);
+		gold_open(&g, "tests/model/tiny/gemma2.gold");
+		for (int i = 0; i < 40; i++) ids[i] = g.ids[i % g.n_ids], want[i] = i != 7;
+		rig_run(&r, ids, 0, 40, 0, want, far ? out : whole);
+		assert_true(state_bytes(r.m, 1, 64, DT_F32) > 0);
+		gold_close(&g);
+		rig_close(&r);
+	}
+	assert_memory_equal(whole, out, 39 * 48 * sizeof(float));
 }
 
 /* Law 5: a row has a golden, or says that it has none. */
