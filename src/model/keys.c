@@ -162,6 +162,7 @@ int keys_layer(int *out, const struct file *f, const char *arch, const char *key
 	} else if (file_has(f, name) && !file_i64(f, name, &v)) {
 		return lm_fail(err, LM_EFORMAT, "%s is not a whole number", name);
 	}
+	if (v < min && !file_has(f, name)) return lm_fail(err, LM_EFORMAT, "the key %s is missing", name);
 	if (v < min || v > max)
 		return lm_fail(err, LM_EFORMAT, "%s is %lld, expected %d to %d", name, (long long)v, min,
 			       max);

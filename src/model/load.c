@@ -143,11 +143,17 @@ static int load_ropes(struct model *m, const struct arch *row, struct lm_err *er
 	return 0;
 }
 
-/* What presence alone cannot guarantee: every branch passes a norm. */
+static bool narrow(const struct normw *n, int cols)
+{
+	return (n->w.base && n->w.cols != cols) || (n->b.base && n->b.cols != cols);
+}
+
+/* What presence alone cannot guarantee: every branch passes a norm, and q/k norms are as wide as they reach. */
 static int check_norms(const struct model *m, struct lm_err *err)
 {
 	for (int il = 0; il < m->hp.n_layer; il++) {
 		const struct layer *l = &m->layer[il];
+		const struct attn *a = &l->attn;
 		bool par = m->hp.wiring == WIRE_PARALLEL;
 		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base))
 			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)",
@@ -155,6 +161,10 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
 			return lm_fail(err, LM_EFORMAT,
 				       "blk.%d: the feed-forward part has no norm (ffn_norm.weight)", il);
+		if (m->hp.qk_norm_row &&
+		    (narrow(&l->a.qn, a->n_head * a->dim_k) || narrow(&l->a.kn, a->n_kv * a->dim_k)))
+			return lm_fail(err, LM_EFORMAT,
+				       "blk.%d: attn_q_norm or attn_k_norm is narrower than the row it norms", il);
 	}
 	return 0;
 }

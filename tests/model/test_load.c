@@ -121,8 +121,19 @@ LM_TEST(model_load_tensors)
 		"output_norm.weight is missing");
 	refused(renamed(p, "token_embd.weight", "token_emdb.weight"), LM_EFORMAT,
 		"token_embd.weight is missing");
+	refused(renamed(p, "llama.feed_forward_length", "llama.feed_forward_lengTH"), LM_EFORMAT,
+		"llama.feed_forward_length is missing");
 	refused(renamed("tests/model/tiny/qwen2.gguf", "blk.0.attn_q.bias", "blk.0.attn_z.bias"),
 		LM_EUNSUPPORTED, "attn_z.bias");
+}
+
+/* A family that norms whole q and k rows, in a file whose norms are one head wide. */
+LM_TEST(model_load_narrow_norm)
+{
+	struct bytes b = slurp("tests/model/tiny/qwen3.gguf");
+	unsigned char *at;
+	while ((at = memmem(b.p, b.n, "qwen3", 5))) memcpy(at, "olmo2", 5);
+	refused(b, LM_EFORMAT, "attn_q_norm");
 }
 
 LM_TEST(model_load_architecture)
