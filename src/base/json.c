@@ -7,7 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static void use_our_memory(void) { json_set_alloc_funcs(lm_malloc, lm_free); }
+/* jansson reports most failures of memory as errors of syntax: remember them. */
+static _Thread_local bool starved;
+
+static void *take(size_t n)
+{
+	void *p = lm_malloc(n);
+	starved |= !p;
+	return p;
+}
+
+static void use_our_memory(void) { json_set_alloc_funcs(take, lm_free); }
 
 /* jansson recurses by nesting, so a few kilobytes of '[' would cost it the stack. */
 static bool too_deep(const char *s, size_t n)
@@ -33,9 +43,10 @@ json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err)
 		return NULL;
 	}
 	json_error_t e;
+	starved = false;
 	json_t *v = json_loadb(s, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
 	if (v) return v;
-	if (json_error_code(&e) == json_error_out_of_memory)
+	if (starved)
 		lm_fail(err, LM_ENOMEM, "out of memory for JSON");
 	else
 		lm_fail(err, LM_EFORMAT, "JSON is not valid at line %d, column %d: %s", e.line, e.column,

@@ -207,6 +207,14 @@ class Process(Case):
             self.assertEqual(rc, 0, close)
 
 
+    def test_out_of_memory_is_4(self):
+        talk = '{"messages": [{"role": "user", "content": "x"}]}'
+        for n in list(range(1, 60, 4)) + ["20+"]:
+            rc, out, err = run("template", "-m", CHAT, "--json", stdin=talk, env={"LM_FAIL_ALLOC": str(n)})
+            self.assertIn(rc, (0, 4), f"allocation {n}: {err}")
+            self.assertEqual(err.count("\n"), 1 if rc else 0, err)
+
+
 class Tools(Case):
     def test_tokenize_and_back(self):
         lines = "".join(json.dumps(t) + "\n" for t in IDS)
