@@ -19,7 +19,7 @@ WINDOW = 256
 
 def text_ids(model, n):
     """Ids of the standard library's own prose, as lmrun tokenizes it (every engine gets the same ids)."""
-    text = "\n".join(pydoc_data.topics.topics[k] for k in ("lambda", "typesseq", "exceptions", "customization", "imports"))
+    text = "\n".join(pydoc_data.topics.topics.get(k, "") for k in ("lambda", "typesseq", "exceptions", "customization", "import", "with", "yield", "try", "binary"))
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
         f.write(text)
         f.flush()
