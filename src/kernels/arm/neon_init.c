@@ -1,8 +1,12 @@
-/* neon_init.c - the NEON slots. */
-#include "kernels/kern.h"
+/* neon_init.c - the NEON slots, and the dot-product ones over them. */
+#include "kernels/arm/neon.h"
 
 void kern_init_neon(struct kern *k, unsigned flags)
 {
-	(void)k;
-	(void)flags;
+	kern_neon_gemv(k);
+	kern_neon_float(k);
+	kern_neon_rows(k);
+	if (!(flags & CPU_DOTPROD)) return;
+	kern_dotprod_gemv(k);
+	kern_dotprod_gemm(k);
 }
