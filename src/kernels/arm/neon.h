@@ -105,7 +105,13 @@ INLINE void head256(struct head256 *o, const uint8_t *p, enum dtype t)
 /* ---- 16 lanes as four vectors ----------------------------------------------------------------------------------------- */
 struct v16 { float32x4_t v[4]; };
 INLINE struct v16 v16_zero(void) { return (struct v16){ { vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0) } }; }
-INLINE struct v16 v16_load(const float *p) { return (struct v16){ { vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12) } }; }
+/* Four floats at any address: weights have no alignment. */
+INLINE float32x4_t load4(const void *p) { return vreinterpretq_f32_u8(vld1q_u8(p)); }
+INLINE struct v16 v16_load(const void *p)
+{
+	const char *c = p;
+	return (struct v16){ { load4(c), load4(c + 16), load4(c + 32), load4(c + 48) } };
+}
 INLINE void v16_store(float *p, struct v16 a)
 {
 	for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, a.v[i]);
@@ -125,7 +131,7 @@ INLINE float v16_fold(struct v16 a)
 INLINE struct v16 v16_half(const void *p, enum dtype t)
 {
 	struct v16 o;
-	uint16x8_t a = vld1q_u16(p), b = vld1q_u16((const uint16_t *)p + 8);
+	uint16x8_t a = vreinterpretq_u16_u8(vld1q_u8(p)), b = vreinterpretq_u16_u8(vld1q_u8((const uint8_t *)p + 16));
 	if (t == DT_F16) {
 		o.v[0] = vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(a)));
 		o.v[1] = vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(a)));

@@ -7,7 +7,7 @@ enum { NR = 8, MR = 2 };
 /* 16 elements from k on, k + 16 <= cols */
 INLINE struct v16 weights16(const char *w, int k, enum dtype t)
 {
-	if (t == DT_F32) return v16_load((const float *)(const void *)w + k);
+	if (t == DT_F32) return v16_load(w + 4 * (size_t)k);
 	if (t != DT_NF4) return v16_half(w + 2 * (size_t)k, t);
 	float o[16], absmax;
 	const char *blk = w + k / 64 * 36;
