@@ -1,28 +1,50 @@
-/* logits.c - see logits.h.  Compiled without SIMD flags and without contraction: plain IEEE double arithmetic. */
+/* logits.c - see logits.h.  No contraction, no reordering: plain IEEE arithmetic in the order written. */
 #include "engine/logits.h"
 #include <math.h>
 #include <string.h>
 
-static double pow2(int n)                /* 2^n, -1022 <= n <= 1023 */
+/* x = n ln 2 + r, |r| <= 0.3466; Taylor to r^13 (the rest is below 4e-18).  Free of branches: loops over it become
+ * vector code, which computes the same IEEE operations. */
+static inline double exp_in_range(double x)      /* -708 <= x <= 709 */
 {
-	union { uint64_t u; double d; } v = { (uint64_t)(n + 1023) << 52 };
-	return v.d;
+	union { double d; uint64_t u; } t = { x * 1.4426950408889634 + 0x1.8p52 };   /* n sits in the low bits */
+	double n = t.d - 0x1.8p52, r = x - n * 0x1.62e42feep-1 - n * 0x1.a39ef35793c76p-33, p = 1.0 / 6227020800;
+	p = p * r + 1.0 / 479001600;
+	p = p * r + 1.0 / 39916800;
+	p = p * r + 1.0 / 3628800;
+	p = p * r + 1.0 / 362880;
+	p = p * r + 1.0 / 40320;
+	p = p * r + 1.0 / 5040;
+	p = p * r + 1.0 / 720;
+	p = p * r + 1.0 / 120;
+	p = p * r + 1.0 / 24;
+	p = p * r + 1.0 / 6;
+	p = p * r + 0.5;
+	p = p * r + 1;
+	p = p * r + 1;
+	t.u = (t.u + 1023) << 52;                /* 2^n */
+	return p * t.d;
 }
 
-/* x = n ln 2 + r, |r| <= 0.3466; Taylor to r^13 (the rest is below 4e-18). */
 double logits_exp(double x)
 {
-	static const double c[] = { 1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880,
-		                    1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1 };
 	if (x != x) return x;
-	if (x > 709.782712893384) return (double)INFINITY;
-	if (x < -745.2) return 0;
-	double n = x * 1.4426950408889634 + 0x1.8p52 - 0x1.8p52;      /* nearest integer */
-	double r = x - n * 0x1.62e42feep-1 - n * 0x1.a39ef35793c76p-33;
-	double p = c[0];
-	for (int i = 1; i < (int)(sizeof c / sizeof c[0]); i++) p = p * r + c[i];
-	int k = (int)n, h = k / 2;
-	return p * pow2(h) * pow2(k - h);
+	return x > 709 ? (double)INFINITY : x < -708 ? 0 : exp_in_range(x);
+}
+
+double logits_sum(const float *x, int n, float max, float temperature)
+{
+	double e[64], sum = 0;
+	for (int i = 0; i < n; i += 64) {
+		int m = n - i < 64 ? n - i : 64;
+		for (int k = 0; k < m; k++) {
+			double d = ((double)x[i + k] - (double)max) / (double)temperature, c = d < -708 ? -708 : d;
+			double v = exp_in_range(c);
+			e[k] = d < -708 ? 0 : v;
+		}
+		for (int k = 0; k < m; k++) sum += e[k];
+	}
+	return sum;
 }
 
 /* x = 2^e m, m in [sqrt 1/2, sqrt 2); log m = 2 atanh((m-1)/(m+1)), odd series to s^21. */
@@ -38,25 +60,55 @@ double logits_log(double x)
 	return e * 0x1.62e42feep-1 + (2 * s + (2 * s * p + e * 0x1.a39ef35793c76p-33));
 }
 
+/* Largest of n entries, and whether one is NaN: LANES at a time, which the compiler turns into vector code. */
+enum { LANES = 16 };
+static float largest(const float *x, int n, bool *nan)
+{
+	float best[LANES];
+	unsigned bad[LANES] = { 0 }, any = 0;
+	int i = 0;
+	for (int k = 0; k < LANES; k++) best[k] = -INFINITY;
+	for (; i + LANES <= n; i += LANES)
+		for (int k = 0; k < LANES; k++) {
+			float v = x[i + k];
+			bad[k] |= v != v;
+			best[k] = v > best[k] ? v : best[k];
+		}
+	for (; i < n; i++) {
+		bad[0] |= x[i] != x[i];
+		best[0] = x[i] > best[0] ? x[i] : best[0];
+	}
+	for (int k = 0; k < LANES; k++) {
+		any |= bad[k];
+		best[0] = best[k] > best[0] ? best[k] : best[0];
+	}
+	*nan = any;
+	return best[0];
+}
+
+/* Index of the first entry >= v from i on; n: none. */
+static int first_from(const float *x, int i, int n, float v)
+{
+	for (; i + LANES <= n; i += LANES) {
+		unsigned hit = 0;
+		for (int k = 0; k < LANES; k++) hit |= x[i + k] >= v;
+		if (hit) break;
+	}
+	while (i < n && !(x[i] >= v)) i++;
+	return i;
+}
+
 int logits_max(const float *x, int n)
 {
-	float best = -INFINITY;
-	bool bad = false;
-	for (int i = 0; i < n; i++) {
-		bad |= x[i] != x[i];
-		best = x[i] > best ? x[i] : best;
-	}
-	if (bad || best == INFINITY || best == -INFINITY) return -1;
-	for (int i = 0; i < n; i++)
-		if (x[i] == best) return i;
-	return -1;
+	bool nan;
+	float best = largest(x, n, &nan);
+	if (nan || best == INFINITY || best == -INFINITY) return -1;
+	return first_from(x, 0, n, best);
 }
 
 double logits_norm(const float *x, int n, int imax)
 {
-	double max = (double)x[imax], sum = 0;
-	for (int i = 0; i < n; i++) sum += logits_exp((double)x[i] - max);
-	return max + logits_log(sum);
+	return (double)x[imax] + logits_log(logits_sum(x, n, x[imax], 1));
 }
 
 /* True when a stands after b in the order "value descending, index ascending". */
@@ -82,7 +134,7 @@ void logits_top(const float *x, int n, int k, struct lm_lp *out)
 	for (int i = 0; i < k; i++) out[i] = (struct lm_lp){ i, x[i] };
 	for (int i = k / 2 - 1; i >= 0; i--) sink(out, k, i);
 	/* a later index loses a tie, so only a larger value displaces the root */
-	for (int i = k; i < n; i++)
+	for (int i = k; (i = first_from(x, i, n, out[0].logprob)) < n; i++)
 		if (x[i] > out[0].logprob) {
 			out[0] = (struct lm_lp){ i, x[i] };
 			sink(out, k, 0);

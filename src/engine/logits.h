@@ -3,8 +3,10 @@
 #pragma once
 #include "engine/lmrun.h"
 
-double logits_exp(double x);                 /* error below 2 ulp; 0 under -745, +inf over 709.8; NaN stays */
-double logits_log(double x);                 /* x > 0 and normal */
+double logits_exp(double x);             /* error below 2 ulp; 0 under -708, +inf over 709; NaN stays */
+double logits_log(double x);             /* x > 0 and normal */
+/* sum of exp((x[i] - max) / temperature), max being the largest entry */
+double logits_sum(const float *x, int n, float max, float temperature);
 
 /* Index of the largest entry, the lowest on ties; -1 when an entry is NaN, +inf, or all are -inf. */
 int logits_max(const float *x, int n);

@@ -232,7 +232,7 @@ static int draw(const struct sampler *s, const struct list *l, const float *logi
 	if (l->whole)
 		for (int i = 0; i < l->n; i++) sum += weight(s, s->c[i].logprob);
 	else
-		for (int i = 0; i < s->n_vocab; i++) sum += weight(s, logits[i]);
+		sum = logits_sum(logits, s->n_vocab, s->c[0].logprob, s->s.temperature);
 	double at = lm_uniform(s->s.seed, (uint64_t)pos, 0) * sum;
 	int last = 0;
 	for (int i = 0; i < l->n; i++) {
@@ -249,8 +249,7 @@ static int chain(struct sampler *s, const float *logits, int imax, int pos, stru
 	const struct lm_sampling *p = &s->s;
 	bool cut = p->top_k > 0 && p->top_k < s->n_vocab;
 	double all = 0;
-	if (!cut)
-		for (int i = 0; i < s->n_vocab; i++) all += logits_exp((double)logits[i] - (double)logits[imax]);
+	if (!cut && (p->typical_p < 1 || p->top_p < 1)) all = logits_sum(logits, s->n_vocab, logits[imax], 1);
 	int n = cut ? p->top_k : p->typical_p < 1 ? s->n_vocab : 1024;
 	for (;; n *= 16) {
 		if (n > s->n_vocab) n = s->n_vocab;
@@ -270,11 +269,12 @@ static int chain(struct sampler *s, const float *logits, int imax, int pos, stru
 
 int sampler_pick(struct sampler *s, float *logits, const int32_t *tok, int n_tok, struct lm_err *err)
 {
-	if (logits_max(logits, s->n_vocab) < 0)
+	int imax = logits_max(logits, s->n_vocab);
+	if (imax < 0)
 		return lm_fail(err, LM_EFORMAT, "the model computed logits that are not numbers at position %d: its weights "
 		               "are damaged or overflow", n_tok - 1);
 	int rc = edit(s, logits, tok, n_tok, err);
-	int imax = rc ? -1 : logits_max(logits, s->n_vocab);
+	if (!rc && s->n_undo) imax = logits_max(logits, s->n_vocab);
 	if (!rc && imax < 0) rc = lm_fail(err, LM_EINVAL, "logit_bias and ignore_eos leave no token to choose from");
 	else if (!rc && s->s.temperature <= 0 && !(s->s.typical_p < 1)) rc = imax;
 	else if (!rc) rc = chain(s, logits, imax, n_tok, err);
