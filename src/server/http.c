@@ -54,10 +54,21 @@ static void forget(struct call *c)
 	if (--h->n_calls == 0 && h->n_signals) event_base_loopexit(h->base, NULL);
 }
 
+/* The connection is going.  evhttp disowns a request whose answer was not complete. */
 static void left(struct evhttp_connection *conn, void *ud)
 {
 	struct call *c = ud;
 	(void)conn;
+	if (c->pub.gone) c->pub.gone(c->pub.gone_ud);
+	if (!evhttp_request_get_connection(c->req)) evhttp_request_free(c->req);
+	forget(c);
+}
+
+/* The reply has left, ours or evhttp's own after an error of the socket; evhttp frees the request. */
+static void sent(struct evhttp_request *req, void *ud)
+{
+	struct call *c = ud;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
 	if (c->pub.gone) c->pub.gone(c->pub.gone_ud);
 	forget(c);
 }
@@ -72,6 +83,7 @@ static void watch(struct call *c)
 	void *ud;
 	struct timeval write_s = { HTTP_IDLE_S, 0 };
 	evhttp_connection_set_closecb(conn, left, c);
+	evhttp_request_set_on_complete_cb(c->req, sent, c);
 	bufferevent_getcb(bev, &rd, &wr, &ev, &ud);
 	bufferevent_setcb(bev, NULL, wr, ev, ud);
 	bufferevent_setwatermark(bev, EV_READ, 0, MAX_AHEAD);
@@ -79,18 +91,11 @@ static void watch(struct call *c)
 	bufferevent_enable(bev, EV_READ);
 }
 
-static void sent(struct evhttp_request *req, void *ud)
-{
-	evhttp_connection_set_closecb(evhttp_request_get_connection(req), NULL, NULL);
-	forget(ud);
-}
-
 /* The reply is complete; the call lives until its bytes have left. */
 static void unwatch(struct call *c)
 {
 	struct evhttp_connection *conn = evhttp_request_get_connection(c->req);
 	c->pub.gone = NULL;
-	evhttp_request_set_on_complete_cb(c->req, sent, c);
 	bufferevent_setwatermark(evhttp_connection_get_bufferevent(conn), EV_READ, 0, 0);
 	evhttp_connection_set_timeout(conn, HTTP_IDLE_S);
 }

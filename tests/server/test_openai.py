@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 import unittest
@@ -42,10 +43,10 @@ class Server:
     def stop(self):
         self.p.send_signal(signal.SIGTERM)
         try:
-            self.p.communicate(timeout=20)
+            self.err = self.p.communicate(timeout=20)[1]
         except subprocess.TimeoutExpired:
             self.p.kill()
-            self.p.communicate()
+            self.err = self.p.communicate()[1]
         return self.p.returncode
 
     def http(self, method, path, body=None, headers={}):
@@ -95,7 +96,7 @@ class WithServer(unittest.TestCase):
         cls.client.close()
         code = cls.s.stop()
         if code != 0:
-            raise AssertionError(f"the server ended with {code} after SIGTERM")
+            raise AssertionError(f"the server ended with {code} after SIGTERM: {cls.s.err.decode()[-3000:]}")
 
     def chat(self, **more):
         return self.client.chat.completions.create(**{"model": ID, "messages": ASK, "max_tokens": 24, "seed": 1, **more})
@@ -300,8 +301,10 @@ class Wire(WithServer):
         self.assertEqual(self.s.http("GET", "/health")[0], 200)
 
     def test_a_client_that_leaves_costs_no_more(self):
-        for stream in (True, False):
+        for stream, reset in ((True, False), (False, False), (True, True), (False, True)):
             c = socket.create_connection(("127.0.0.1", self.s.port), 30)
+            if reset:
+                c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             c.sendall(post({"messages": ASK, "max_tokens": 900, "stream": stream, "ignore_eos": True}))
             if stream:
                 c.recv(2000)
@@ -311,7 +314,7 @@ class Wire(WithServer):
             time.sleep(1)
             t = self.s.cpu_seconds()
             time.sleep(1)
-            self.assertLess(self.s.cpu_seconds() - t, 0.2, f"stream={stream}")
+            self.assertLess(self.s.cpu_seconds() - t, 0.2, f"stream={stream} reset={reset}")
 
 
 class Key(WithServer):
