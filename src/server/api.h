@@ -24,18 +24,22 @@ struct refusal {
 /* Fills *r and returns false: `return api_refuse(r, ...)` in parsers. */
 bool api_refuse(struct refusal *r, int status, const char *code, const char *param, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
+bool api_no_memory(struct refusal *r);
 void api_error_body(struct lm_buf *b, const struct refusal *r);
 void api_send_refusal(struct http_call *c, const struct refusal *r);
 void api_send_json(struct http_call *c, int status, struct lm_buf *b);   /* frees *b */
 
 /* Is this one of the model's names? */
 bool api_knows_model(const struct server *s, const char *name);
+bool api_no_model(const struct server *s, const char *name, struct refusal *r);   /* the refusal when it is not */
 
 /* openai.c: both answer later and own the call from here on. */
 void openai_chat(struct server *s, struct http_call *c);
 void openai_text(struct server *s, struct http_call *c);
 
 /* fields.c: optional members of a request body; absent and null leave *out alone. */
+bool field_wrong(struct refusal *r, const char *name, const char *want, const json_t *v);   /* "NAME must be WANT, not ..." */
+#define field_bad(r, name, ...) api_refuse((r), 400, "invalid_value", (name), __VA_ARGS__)
 bool field_bool(const json_t *o, const char *name, bool *out, struct refusal *r);
 bool field_int(const json_t *o, const char *name, int64_t lo, int64_t hi, int *out, struct refusal *r);
 bool field_float(const json_t *o, const char *name, double lo, double hi, float *out, struct refusal *r);

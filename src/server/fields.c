@@ -22,6 +22,11 @@ static const char *kind(const json_t *v)
 	}
 }
 
+bool field_wrong(struct refusal *r, const char *name, const char *want, const json_t *v)
+{
+	return api_refuse(r, 400, "invalid_type", name, "%s must be %s, not %s", name, want, kind(v));
+}
+
 static const json_t *given(const json_t *o, const char *name)
 {
 	const json_t *v = json_object_get(o, name);
@@ -32,7 +37,7 @@ bool field_bool(const json_t *o, const char *name, bool *out, struct refusal *r)
 {
 	const json_t *v = given(o, name);
 	if (!v) return true;
-	if (!json_is_boolean(v)) return api_refuse(r, 400, "invalid_type", name, "%s must be a boolean, not %s", name, kind(v));
+	if (!json_is_boolean(v)) return field_wrong(r, name, "a boolean", v);
 	*out = json_is_true(v);
 	return true;
 }
@@ -52,11 +57,9 @@ bool field_int(const json_t *o, const char *name, int64_t lo, int64_t hi, int *o
 	const json_t *v = given(o, name);
 	int64_t i;
 	if (!v) return true;
-	if (!whole(v, &i)) return api_refuse(r, 400, "invalid_type", name, "%s must be an integer, not %s", name,
-		                             json_is_real(v) ? "a fraction" : kind(v));
+	if (!whole(v, &i)) return field_wrong(r, name, "an integer", v);
 	if (i < lo || i > hi)
-		return api_refuse(r, 400, "invalid_value", name, "%s is %" PRId64 ", not between %" PRId64 " and %" PRId64,
-		                  name, i, lo, hi);
+		return field_bad(r, name, "%s is %" PRId64 ", not between %" PRId64 " and %" PRId64, name, i, lo, hi);
 	*out = (int)i;
 	return true;
 }
@@ -65,10 +68,10 @@ bool field_float(const json_t *o, const char *name, double lo, double hi, float 
 {
 	const json_t *v = given(o, name);
 	if (!v) return true;
-	if (!json_is_number(v)) return api_refuse(r, 400, "invalid_type", name, "%s must be a number, not %s", name, kind(v));
+	if (!json_is_number(v)) return field_wrong(r, name, "a number", v);
 	double d = json_number_value(v);
 	if (!(d >= lo && d <= hi))
-		return api_refuse(r, 400, "invalid_value", name, "%s is %g, not between %g and %g", name, d, lo, hi);
+		return field_bad(r, name, "%s is %g, not between %g and %g", name, d, lo, hi);
 	*out = (float)d;
 	return true;
 }
@@ -78,7 +81,7 @@ bool field_seed(const json_t *o, uint64_t *out, struct refusal *r)
 	const json_t *v = given(o, "seed");
 	int64_t i;
 	if (!v) return true;
-	if (!whole(v, &i)) return api_refuse(r, 400, "invalid_type", "seed", "seed must be an integer, not %s", kind(v));
+	if (!whole(v, &i)) return field_wrong(r, "seed", "an integer", v);
 	*out = (uint64_t)i;
 	return true;
 }
@@ -88,13 +91,11 @@ static bool add_bias(struct lm_logit_bias *b, int n_vocab, int64_t id, const jso
 {
 	double x = json_is_false(v) ? -100 : json_number_value(v);
 	if (!json_is_number(v) && !json_is_false(v))
-		return api_refuse(r, 400, "invalid_type", "logit_bias", "a logit_bias must be a number, not %s", kind(v));
+		return field_wrong(r, "logit_bias", "an object of numbers", v);
 	if (id < 0 || id >= n_vocab)
-		return api_refuse(r, 400, "invalid_value", "logit_bias", "logit_bias: token %" PRId64 " is not in the vocabulary of %d",
-		                  id, n_vocab);
+		return field_bad(r, "logit_bias", "logit_bias: token %" PRId64 " is not in the vocabulary of %d", id, n_vocab);
 	if (!(x >= -100 && x <= 100))
-		return api_refuse(r, 400, "invalid_value", "logit_bias", "logit_bias of token %" PRId64 " is %g, not between -100 and 100",
-		                  id, x);
+		return field_bad(r, "logit_bias", "logit_bias of token %" PRId64 " is %g, not between -100 and 100", id, x);
 	*b = (struct lm_logit_bias){ (int32_t)id, x <= -100 ? -INFINITY : (float)x };
 	return true;
 }
@@ -107,9 +108,9 @@ static bool logit_bias(const json_t *o, int n_vocab, struct lm_sampling *s, stru
 	const char *key;
 	if (!v) return true;
 	if (!json_is_object(v) && !json_is_array(v))
-		return api_refuse(r, 400, "invalid_type", "logit_bias", "logit_bias must be an object, not %s", kind(v));
+		return field_wrong(r, "logit_bias", "an object", v);
 	struct lm_logit_bias *b = *out = lm_calloc(n, sizeof *b);
-	if (!b) return api_refuse(r, 503, NULL, NULL, "out of memory");
+	if (!b) return api_no_memory(r);
 	s->bias = b;
 	s->n_bias = (int)n;
 	n = 0;
@@ -117,7 +118,7 @@ static bool logit_bias(const json_t *o, int n_vocab, struct lm_sampling *s, stru
 		json_object_foreach(v, key, pair) {
 			char *end;
 			long long id = strtoll(key, &end, 10);
-			if (!*key || *end) return api_refuse(r, 400, "invalid_value", "logit_bias", "logit_bias: '%.40s' is not a token id", key);
+			if (!*key || *end) return field_bad(r, "logit_bias", "logit_bias: '%.40s' is not a token id", key);
 			if (!add_bias(&b[n++], n_vocab, id, pair, r)) return false;
 		}
 		return true;
@@ -125,7 +126,7 @@ static bool logit_bias(const json_t *o, int n_vocab, struct lm_sampling *s, stru
 	json_array_foreach(v, i, pair) {
 		int64_t id;
 		if (json_array_size(pair) != 2 || !whole(json_array_get(pair, 0), &id))
-			return api_refuse(r, 400, "invalid_value", "logit_bias", "logit_bias[%zu] is not a pair [token id, bias]", i);
+			return field_bad(r, "logit_bias", "logit_bias[%zu] is not a pair [token id, bias]", i);
 		if (!add_bias(&b[n++], n_vocab, id, json_array_get(pair, 1), r)) return false;
 	}
 	return true;
@@ -153,14 +154,14 @@ bool field_stop(const json_t *o, const char ***out, int *n, struct refusal *r)
 	size_t count = json_is_array(v) ? json_array_size(v) : 1;
 	if (!v || count == 0) return true;
 	if (count > MAX_STOP)
-		return api_refuse(r, 400, "invalid_value", "stop", "%zu stop strings: at most %d are allowed", count, MAX_STOP);
+		return field_bad(r, "stop", "%zu stop strings: at most %d are allowed", count, MAX_STOP);
 	const char **s = *out = lm_calloc(count, sizeof *s);
-	if (!s) return api_refuse(r, 503, NULL, NULL, "out of memory");
+	if (!s) return api_no_memory(r);
 	for (size_t i = 0; i < count; i++) {
 		const json_t *x = json_is_array(v) ? json_array_get(v, i) : v;
 		if (!json_is_string(x))
-			return api_refuse(r, 400, "invalid_type", "stop", "stop must be a string or an array of strings, not %s", kind(x));
-		if (!json_string_length(x)) return api_refuse(r, 400, "invalid_value", "stop", "a stop string is empty");
+			return field_wrong(r, "stop", "a string or an array of strings", x);
+		if (!json_string_length(x)) return field_bad(r, "stop", "a stop string is empty");
 		s[i] = json_string_value(x);
 	}
 	*n = (int)count;
@@ -178,7 +179,7 @@ static json_t *content(const json_t *v, int at, struct refusal *r)
 	if (!v || json_is_null(v)) return json_string("");
 	if (json_is_string(v)) return json_copy((json_t *)(uintptr_t)v);
 	if (!json_is_array(v)) {
-		api_refuse(r, 400, "invalid_type", param, "%s must be a string or an array of parts, not %s", param, kind(v));
+		field_wrong(r, param, "a string or an array of parts", v);
 		return NULL;
 	}
 	struct lm_buf b = { 0 };
@@ -191,13 +192,13 @@ static json_t *content(const json_t *v, int at, struct refusal *r)
 		}
 		bool image = type && strcmp(type, "image_url") == 0;
 		if (image) api_refuse(r, 501, NULL, param, "%s: this model takes no images", param);
-		else api_refuse(r, 400, "invalid_value", param, "%s[%zu] is not a part {\"type\": \"text\", \"text\": ...}", param, i);
+		else field_bad(r, param, "%s[%zu] is not a part {\"type\": \"text\", \"text\": ...}", param, i);
 		lm_buf_free(&b);
 		return NULL;
 	}
 	json_t *s = json_stringn(lm_buf_cstr(&b), b.n);
 	lm_buf_free(&b);
-	if (!s) api_refuse(r, 503, NULL, NULL, "out of memory");
+	if (!s) api_no_memory(r);
 	return s;
 }
 
@@ -209,21 +210,22 @@ static json_t *message(const json_t *m, int at, struct refusal *r)
 	bool known = false;
 	snprintf(param, sizeof param, "messages[%d]%s", at, json_is_object(m) ? ".role" : "");
 	if (!json_is_object(m)) {
-		api_refuse(r, 400, "invalid_type", param, "%s must be an object, not %s", param, kind(m));
+		field_wrong(r, param, "an object", m);
 		return NULL;
 	}
 	for (size_t i = 0; role && i < sizeof roles / sizeof roles[0]; i++) known |= strcmp(role, roles[i]) == 0;
 	if (!known) {
-		if (role) api_refuse(r, 400, "invalid_value", param, "%s is '%.40s', not system, developer, user, assistant or tool", param, role);
+		if (role) field_bad(r, param, "%s is '%.40s', not system, developer, user, assistant or tool", param, role);
 		else api_refuse(r, 400, "missing_required_parameter", param, "%s is missing or not a string", param);
 		return NULL;
 	}
 	json_t *text = content(json_object_get(m, "content"), at, r);
 	if (!text) return NULL;
 	json_t *copy = json_copy((json_t *)(uintptr_t)m);        /* tool_calls, name, ... are for the template */
-	if (json_object_set_new(copy, "content", text) || json_object_set_new(copy, "role", json_string(role[0] == 'd' ? "system" : role))) {
+	json_t *as = json_string(role[0] == 'd' ? "system" : role);
+	if (json_object_set_new(copy, "content", text) | json_object_set_new(copy, "role", as)) {
 		json_decref(copy);
-		api_refuse(r, 503, NULL, NULL, "out of memory");
+		api_no_memory(r);
 		return NULL;
 	}
 	return copy;
@@ -236,8 +238,9 @@ static bool extras(const json_t *o, json_t *vars, const json_t *last, const char
 	json_t *kw = json_object_get(o, "chat_template_kwargs"), *v;
 	const char *key, *role = json_string_value(json_object_get(last, "role"));
 	if (kw && !json_is_null(kw) && !json_is_object(kw))
-		return api_refuse(r, 400, "invalid_type", "chat_template_kwargs", "chat_template_kwargs must be an object, not %s", kind(kw));
-	if (!field_bool(o, "add_generation_prompt", &prompt, r) || !field_bool(o, "continue_final_message", &go_on, r)) return false;
+		return field_wrong(r, "chat_template_kwargs", "an object", kw);
+	if (!field_bool(o, "add_generation_prompt", &prompt, r)) return false;
+	if (!field_bool(o, "continue_final_message", &go_on, r)) return false;
 	json_object_foreach(kw, key, v)
 		if (strcmp(key, "messages") != 0) json_object_set(vars, key, v);
 	*cont = NULL;
@@ -258,11 +261,11 @@ json_t *field_messages(const json_t *o, const char **cont, struct refusal *r)
 		return NULL;
 	}
 	if (!json_is_array(list)) {
-		api_refuse(r, 400, "invalid_type", "messages", "messages must be an array, not %s", kind(list));
+		field_wrong(r, "messages", "an array", list);
 		return NULL;
 	}
 	if (json_array_size(list) == 0) {
-		api_refuse(r, 400, "invalid_value", "messages", "messages is empty");
+		field_bad(r, "messages", "messages is empty");
 		return NULL;
 	}
 	json_t *vars = json_object(), *out = json_array();
@@ -275,7 +278,7 @@ json_t *field_messages(const json_t *o, const char **cont, struct refusal *r)
 	}
 	if (ok) ok = extras(o, vars, json_array_get(out, json_array_size(out) - 1), cont, r);
 	if (ok) return vars;
-	if (!r->status) api_refuse(r, 503, NULL, NULL, "out of memory");
+	if (!r->status) api_no_memory(r);
 	json_decref(vars);
 	return NULL;
 }

@@ -37,7 +37,7 @@ static void answer_free(struct answer *a)
 	lm_free(a);
 }
 
-/* ---- logprobs --------------------------------------------------------------------------------------------------- */
+/* ---- logprobs ------------------------------------------------------------------------------------------ */
 static void json_token(const struct answer *a, struct lm_buf *b, int32_t id, bool bytes)
 {
 	char *text;
@@ -125,7 +125,7 @@ static void put_logprobs(struct answer *a, struct lm_buf *b)
 	}
 }
 
-/* ---- replies ------------------------------------------------------------------------------------------------------ */
+/* ---- replies ------------------------------------------------------------------------------------------- */
 static void put_head(const struct answer *a, struct lm_buf *b)
 {
 	const char *object = !a->chat ? "text_completion" : a->stream ? "chat.completion.chunk" : "chat.completion";
@@ -177,7 +177,9 @@ static void begin(struct answer *a)
 	a->begun = true;
 	http_stream(a->c, SSE);
 	struct lm_buf b = { 0 };
-	if (a->chat) lm_buf_str(&b, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}");
+	if (a->chat)
+		lm_buf_str(&b, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,"
+		           "\"finish_reason\":null}");
 	else if (a->echo) {
 		lm_buf_str(&b, "{\"text\":");
 		lm_json_string(&b, a->prompt, strlen(a->prompt));
@@ -247,7 +249,7 @@ static void send_failure(struct answer *a, const struct lm_err *err)
 	http_end(a->c);
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------------- */
 static void on_wake(void *ud, bool idle)
 {
 	struct answer *a = ud;
@@ -275,44 +277,42 @@ static void on_wake(void *ud, bool idle)
 static void on_gone(void *ud) { answer_free(ud); }
 static void notify(void *ud) { http_wake_fire(((struct answer *)ud)->wake); }
 
-/* ---- requests --------------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------------ */
 /* What this version does not do yet is said, not ignored. */
 static bool unsupported(const json_t *o, struct refusal *r)
 {
-	static const char *const names[] = { "tools", "functions", "grammar", "json_schema", "regex", "suffix", "logit_processors" };
+	static const char *const names[] = { "tools", "functions", "grammar", "json_schema", "regex", "suffix" };
 	int n = 1, best = 1;
 	if (!field_int(o, "n", 1, 16, &n, r) || !field_int(o, "best_of", 1, 16, &best, r)) return false;
-	if (n > 1) return api_refuse(r, 400, "invalid_value", "n", "n is %d: one choice is all this version gives", n);
-	if (best > 1) return api_refuse(r, 400, "invalid_value", "best_of", "best_of is %d: one choice is all this version gives", best);
+	if (n > 1) return field_bad(r, "n", "n is %d: one choice is all this version gives", n);
+	if (best > 1) return field_bad(r, "best_of", "best_of is %d: one choice is all this version gives", best);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		const json_t *v = json_object_get(o, names[i]);
 		if (v && !json_is_null(v) && !(json_is_array(v) && json_array_size(v) == 0) &&
 		    !(json_is_string(v) && json_string_length(v) == 0))
-			return api_refuse(r, 400, "invalid_value", names[i], "%s: not supported by this version", names[i]);
+			return field_bad(r, names[i], "%s: not supported by this version", names[i]);
 	}
 	const json_t *f = json_object_get(o, "response_format");
 	const char *type = json_string_value(json_object_get(f, "type"));
 	if (f && !json_is_null(f) && !type)
-		return api_refuse(r, 400, "invalid_type", "response_format", "response_format must be an object with a type");
+		return field_wrong(r, "response_format", "an object with a type", f);
 	if (type && strcmp(type, "text") != 0)
-		return api_refuse(r, 400, "invalid_value", "response_format", "response_format %.40s: not supported by this version", type);
+		return field_bad(r, "response_format", "response_format %.40s: not supported by this version", type);
 	return true;
 }
 
 /* Members that both endpoints read. */
-static bool common(struct answer *a, struct lm_prompt *p, struct lm_logit_bias **bias, const char ***stop, struct refusal *r)
+static bool common(struct answer *a, struct lm_prompt *p, struct lm_logit_bias **bias, const char ***stop,
+                   struct refusal *r)
 {
 	const json_t *o = a->body, *so = json_object_get(o, "stream_options"), *m = json_object_get(o, "model");
-	if (m && !json_is_null(m) && !json_is_string(m)) return api_refuse(r, 400, "invalid_type", "model", "model must be a string");
-	if (!api_knows_model(a->s, json_string_value(m))) {
-		api_refuse(r, 404, "model_not_found", "model", "the model '%.80s' does not exist; there is '%s'", json_string_value(m), a->s->id);
-		return false;
-	}
+	const char *name = json_string_value(m);
+	if (m && !json_is_null(m) && !name) return field_wrong(r, "model", "a string", m);
+	if (!api_knows_model(a->s, name)) return api_no_model(a->s, name, r);
 	if (!field_bool(o, "stream", &a->stream, r)) return false;
 	if (so && !json_is_null(so)) {
-		if (!json_is_object(so)) return api_refuse(r, 400, "invalid_type", "stream_options", "stream_options must be an object");
-		if (!a->stream)
-			return api_refuse(r, 400, "invalid_value", "stream_options", "stream_options is for streams: set stream to true");
+		if (!json_is_object(so)) return field_wrong(r, "stream_options", "an object", so);
+		if (!a->stream) return field_bad(r, "stream_options", "stream_options is for streams: set stream to true");
 		if (!field_bool(so, "include_usage", &a->usage, r)) return false;
 	}
 	if (!unsupported(o, r) || !field_sampling(o, lm_info(a->s->e)->n_vocab, &p->sampling, bias, r)) return false;
@@ -325,7 +325,7 @@ static bool max_tokens(const json_t *o, const char *name, int lo, int *out, stru
 {
 	int v = *out;
 	if (!field_int(o, name, -1, INT32_MAX, &v, r)) return false;
-	if (v != -1 && v < lo) return api_refuse(r, 400, "invalid_value", name, "%s is %d, not -1 or at least %d", name, v, lo);
+	if (v != -1 && v < lo) return field_bad(r, name, "%s is %d, not -1 or at least %d", name, v, lo);
 	*out = v;
 	return true;
 }
@@ -344,10 +344,11 @@ static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 	int top = -1;
 	struct lm_err err;
 	p->max_tokens = -1;
-	if (!max_tokens(o, "max_tokens", 1, &p->max_tokens, r) || !max_tokens(o, "max_completion_tokens", 1, &p->max_tokens, r) ||
+	if (!max_tokens(o, "max_tokens", 1, &p->max_tokens, r) ||
+	    !max_tokens(o, "max_completion_tokens", 1, &p->max_tokens, r) ||
 	    !field_bool(o, "logprobs", &lp, r) || !field_int(o, "top_logprobs", 0, MAX_LOGPROBS, &top, r))
 		return false;
-	if (top >= 0 && !lp) return api_refuse(r, 400, "invalid_value", "top_logprobs", "top_logprobs needs logprobs to be true");
+	if (top >= 0 && !lp) return field_bad(r, "top_logprobs", "top_logprobs needs logprobs to be true");
 	a->logprobs = !lp ? -1 : top > 0 ? top : 0;
 	json_t *vars = field_messages(o, &cont, r);
 	if (!vars) return false;
@@ -361,7 +362,8 @@ static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 		for (char *s = strstr(a->prompt, cont); s; s = strstr(s + 1, cont)) at = s + strlen(cont);
 	if (at) *at = 0;
 	json_decref(vars);
-	if (rc) return api_refuse(r, rc == LM_ENOMEM ? 503 : 400, rc == LM_ENOMEM ? NULL : "invalid_value", "messages", "%s", err.msg);
+	if (rc == LM_ENOMEM) return api_no_memory(r);
+	if (rc) return field_bad(r, "messages", "%s", err.msg);
 	p->text = a->prompt;
 	p->len = strlen(a->prompt);
 	p->parse_special = true;
@@ -375,7 +377,7 @@ static bool take_prompt(struct answer *a, struct lm_prompt *p, int32_t **ids, st
 	size_t n = json_array_size(v);
 	if (!v || json_is_null(v)) return api_refuse(r, 400, "missing_required_parameter", "prompt", "prompt is missing");
 	if (n && !json_is_integer(json_array_get(v, 0))) {
-		if (n > 1) return api_refuse(r, 400, "invalid_value", "prompt", "%zu prompts: one at a time is all this version takes", n);
+		if (n > 1) return field_bad(r, "prompt", "%zu prompts: one at a time is all this version takes", n);
 		v = json_array_get(v, 0);
 		n = json_array_size(v);
 	}
@@ -383,25 +385,24 @@ static bool take_prompt(struct answer *a, struct lm_prompt *p, int32_t **ids, st
 		p->text = a->prompt = lm_strdup(json_string_value(v));
 		p->len = json_string_length(v);
 		p->add_bos = p->parse_special = true;
-		return p->text ? true : api_refuse(r, 503, NULL, NULL, "out of memory");
+		return p->text ? true : api_no_memory(r);
 	}
 	if (!json_is_array(v) || n == 0)
-		return api_refuse(r, 400, "invalid_type", "prompt", "prompt must be a string or a non-empty array of token ids");
+		return field_wrong(r, "prompt", "a string or a non-empty array of token ids", v);
 	*ids = lm_malloc(n * sizeof **ids);
-	if (!*ids) return api_refuse(r, 503, NULL, NULL, "out of memory");
+	if (!*ids) return api_no_memory(r);
 	for (size_t i = 0; i < n; i++) {
 		const json_t *x = json_array_get(v, i);
 		json_int_t id = json_integer_value(x);
 		if (!json_is_integer(x) || id < 0 || id >= lm_info(a->s->e)->n_vocab)
-			return api_refuse(r, 400, "invalid_value", "prompt", "prompt[%zu] is not a token id of the vocabulary of %d", i,
+			return field_bad(r, "prompt", "prompt[%zu] is not a token id of the vocabulary of %d", i,
 			                  lm_info(a->s->e)->n_vocab);
 		(*ids)[i] = (int32_t)id;
 	}
 	p->ids = *ids;
 	p->n_ids = (int)n;
 	size_t len;
-	if (lm_detokenize(a->s->e, *ids, p->n_ids, true, &a->prompt, &len, NULL)) return api_refuse(r, 503, NULL, NULL, "out of memory");
-	return true;
+	return lm_detokenize(a->s->e, *ids, p->n_ids, true, &a->prompt, &len, NULL) ? api_no_memory(r) : true;
 }
 
 static bool parse_text(struct answer *a, struct lm_prompt *p, int32_t **ids, struct refusal *r)
@@ -413,7 +414,7 @@ static bool parse_text(struct answer *a, struct lm_prompt *p, int32_t **ids, str
 	    !field_int(o, "logprobs", 0, MAX_LOGPROBS, &a->logprobs, r))
 		return false;
 	if (a->echo && a->logprobs >= 0)
-		return api_refuse(r, 400, "invalid_value", "echo", "echo together with logprobs: not supported by this version");
+		return field_bad(r, "echo", "echo together with logprobs: not supported by this version");
 	return take_prompt(a, p, ids, r);
 }
 
@@ -425,7 +426,7 @@ static bool start(struct answer *a, struct lm_prompt *p, struct refusal *r)
 	p->notify = notify;
 	p->notify_ud = a;
 	a->wake = http_wake_new(a->s->http, PING_S, on_wake, a);
-	if (!a->wake) return api_refuse(r, 503, NULL, NULL, "out of memory");
+	if (!a->wake) return api_no_memory(r);
 	if (a->echo && !a->stream) lm_buf_str(&a->text, a->prompt);
 	int rc = lm_submit(&a->r, a->s->e, p, &err);
 	if (rc == LM_ELIMIT) {
@@ -434,7 +435,8 @@ static bool start(struct answer *a, struct lm_prompt *p, struct refusal *r)
 		r->n_ctx = lm_info(a->s->e)->n_ctx;
 		return false;
 	}
-	if (rc) return api_refuse(r, rc == LM_ENOMEM ? 503 : 400, rc == LM_ENOMEM ? NULL : "invalid_value", NULL, "%s", err.msg);
+	if (rc == LM_ENOMEM) return api_no_memory(r);
+	if (rc) return field_bad(r, NULL, "%s", err.msg);
 	a->c->gone = on_gone;
 	a->c->gone_ud = a;
 	return true;
@@ -450,7 +452,7 @@ static void complete(struct server *s, struct http_call *c, bool chat)
 	int32_t *ids = NULL;
 	struct answer *a = lm_calloc(1, sizeof *a);
 	if (!a) {
-		api_refuse(&r, 503, NULL, NULL, "out of memory");
+		api_no_memory(&r);
 		api_send_refusal(c, &r);
 		return;
 	}
@@ -458,10 +460,11 @@ static void complete(struct server *s, struct http_call *c, bool chat)
 	snprintf(a->id, sizeof a->id, "%s-%016llx", chat ? "chatcmpl" : "cmpl", (unsigned long long)lm_random_seed());
 	a->body = c->body_len ? lm_json_parse(c->body, c->body_len, &err) : NULL;
 	bool ok = false;
-	if (!a->body) api_refuse(&r, 400, "invalid_json", NULL, "%s", c->body_len ? err.msg : "the body is empty; a JSON object is expected");
+	const char *why = c->body_len ? err.msg : "the body is empty; a JSON object is expected";
+	if (!a->body) api_refuse(&r, 400, "invalid_json", NULL, "%s", why);
 	else if (!json_is_object(a->body)) api_refuse(&r, 400, "invalid_type", NULL, "the body must be a JSON object");
-	else
-		ok = common(a, &p, &bias, &stop, &r) && (chat ? parse_chat(a, &p, &r) : parse_text(a, &p, &ids, &r)) && start(a, &p, &r);
+	else ok = common(a, &p, &bias, &stop, &r) && (chat ? parse_chat(a, &p, &r) : parse_text(a, &p, &ids, &r));
+	if (ok) ok = start(a, &p, &r);
 	lm_free(bias);
 	lm_free(stop);
 	lm_free(ids);

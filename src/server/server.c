@@ -9,20 +9,26 @@
 #include <strings.h>
 #include <time.h>
 
-/* ---- refusals ---------------------------------------------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------------------------------------ */
 bool api_refuse(struct refusal *r, int status, const char *code, const char *param, const char *fmt, ...)
 {
 	va_list ap;
 	*r = (struct refusal){ .status = status, .code = code };
-	r->type = status == 401 ? "authentication_error" : status == 403 ? "permission_error" : status == 404 ? "not_found_error" :
-	          status == 501 ? "not_supported_error" : status == 503 ? "unavailable_error" : status >= 500 ? "server_error" :
-	          "invalid_request_error";
+	static const struct { int status; const char *type; } types[] = {
+		{ 401, "authentication_error" }, { 403, "permission_error" }, { 404, "not_found_error" },
+		{ 500, "server_error" }, { 501, "not_supported_error" }, { 503, "unavailable_error" },
+	};
+	r->type = "invalid_request_error";
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+		if (types[i].status == status) r->type = types[i].type;
 	if (param) snprintf(r->param, sizeof r->param, "%s", param);
 	va_start(ap, fmt);
 	vsnprintf(r->msg, sizeof r->msg, fmt, ap);
 	va_end(ap);
 	return false;
 }
+
+bool api_no_memory(struct refusal *r) { return api_refuse(r, 503, NULL, NULL, "out of memory"); }
 
 void api_error_body(struct lm_buf *b, const struct refusal *r)
 {
@@ -40,7 +46,8 @@ void api_error_body(struct lm_buf *b, const struct refusal *r)
 
 void api_send_json(struct http_call *c, int status, struct lm_buf *b)
 {
-	static const char oom[] = "{\"error\":{\"message\":\"out of memory\",\"type\":\"unavailable_error\",\"param\":null,\"code\":null}}";
+	static const char oom[] = "{\"error\":{\"message\":\"out of memory\",\"type\":\"unavailable_error\","
+	                          "\"param\":null,\"code\":null}}";
 	if (b->bad) http_reply(c, 503, "application/json", oom, sizeof oom - 1);
 	else http_reply(c, status, "application/json", b->p, b->n);
 	lm_buf_free(b);
@@ -54,7 +61,7 @@ void api_send_refusal(struct http_call *c, const struct refusal *r)
 	api_send_json(c, r->status, &b);
 }
 
-/* ---- models ------------------------------------------------------------------------------------------------------ */
+/* ---- models -------------------------------------------------------------------------------------------- */
 bool api_knows_model(const struct server *s, const char *name)
 {
 	size_t n = name ? strlen(name) : 0, id = strlen(s->id), base = strlen(s->base);
@@ -65,6 +72,11 @@ bool api_knows_model(const struct server *s, const char *name)
 	return n + 5 == base && strncmp(name, s->base, n) == 0 && strcmp(s->base + n, ".gguf") == 0;
 }
 
+bool api_no_model(const struct server *s, const char *name, struct refusal *r)
+{
+	return api_refuse(r, 404, "model_not_found", "model", "the model '%.80s' does not exist; there is '%s'", name, s->id);
+}
+
 static void put_model(const struct server *s, struct lm_buf *b)
 {
 	const struct lm_model_info *m = lm_info(s->e);
@@ -72,8 +84,8 @@ static void put_model(const struct server *s, struct lm_buf *b)
 	lm_json_string(b, s->id, strlen(s->id));
 	lm_buf_fmt(b, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"lmrun\",\"aliases\":[", (long long)s->created);
 	lm_json_string(b, s->base, strlen(s->base));
-	lm_buf_fmt(b, "],\"status\":\"loaded\",\"meta\":{\"n_vocab\":%d,\"n_ctx\":%d,\"n_ctx_train\":%d,\"n_embd\":%d,\"n_params\":%llu,"
-	           "\"size\":%llu,\"ftype\":\"%s\"}}", m->n_vocab, m->n_ctx, m->n_ctx_train, m->n_embd,
+	lm_buf_fmt(b, "],\"status\":\"loaded\",\"meta\":{\"n_vocab\":%d,\"n_ctx\":%d,\"n_ctx_train\":%d,\"n_embd\":%d,"
+	           "\"n_params\":%llu,\"size\":%llu,\"ftype\":\"%s\"}}", m->n_vocab, m->n_ctx, m->n_ctx_train, m->n_embd,
 	           (unsigned long long)m->n_params, (unsigned long long)m->n_bytes, m->quant);
 }
 
@@ -95,7 +107,7 @@ static void get_model(struct server *s, struct http_call *c, const char *name)
 		api_send_json(c, 200, &b);
 		return;
 	}
-	api_refuse(&r, 404, "model_not_found", "model", "the model '%.80s' does not exist; there is '%s'", name, s->id);
+	api_no_model(s, name, &r);
 	api_send_refusal(c, &r);
 }
 
@@ -105,10 +117,11 @@ static void get_health(struct server *s, struct http_call *c)
 	http_reply(c, 200, "application/json", "{\"status\":\"ok\"}", 15);
 }
 
-/* ---- who may ask --------------------------------------------------------------------------------------------------- */
+/* ---- who may ask --------------------------------------------------------------------------------------- */
 static bool is_loopback(const char *h)
 {
-	return strcasecmp(h, "localhost") == 0 || strncmp(h, "127.", 4) == 0 || strcmp(h, "::1") == 0 || strcmp(h, "[::1]") == 0;
+	return strcasecmp(h, "localhost") == 0 || strncmp(h, "127.", 4) == 0 || strcmp(h, "::1") == 0 ||
+	       strcmp(h, "[::1]") == 0;
 }
 
 /* A page in a browser reaches us under its own name once DNS is bent: only our own names and, when bound beyond
@@ -122,8 +135,8 @@ static bool own_host(const struct server *s, const char *host, size_t n)
 	name[n] = 0;
 	colon = strrchr(name, ':');
 	if (colon && strspn(colon + 1, "0123456789") == strlen(colon + 1) && (name[0] != '[' || colon[-1] == ']')) *colon = 0;
-	if (strcasecmp(name, "localhost") == 0 || strcmp(name, "127.0.0.1") == 0 || strcmp(name, "[::1]") == 0) return true;
-	if (strcasecmp(name, s->host) == 0) return true;
+	if (strcasecmp(name, "localhost") == 0 || strcmp(name, "127.0.0.1") == 0) return true;
+	if (strcmp(name, "[::1]") == 0 || strcasecmp(name, s->host) == 0) return true;
 	return !is_loopback(s->host) && (inet_pton(AF_INET, name, addr) == 1 || name[0] == '[');
 }
 
@@ -137,14 +150,16 @@ static bool same_key(const char *a, const char *b)       /* time does not tell w
 
 static bool has_key(const struct server *s, const struct http_call *c)
 {
-	const char *bearer = http_header(c, "Authorization"), *x = http_header(c, "x-api-key"), *k = http_header(c, "api-key");
+	const char *bearer = http_header(c, "Authorization");
+	const char *x = http_header(c, "x-api-key"), *k = http_header(c, "api-key");
 	if (bearer && strncasecmp(bearer, "Bearer ", 7) == 0 && same_key(bearer + 7, s->api_key)) return true;
 	return (x && same_key(x, s->api_key)) || (k && same_key(k, s->api_key));
 }
 
 static bool admit(const struct server *s, const struct http_call *c, bool open, struct refusal *r)
 {
-	const char *host = http_header(c, "Host"), *origin = http_header(c, "Origin"), *site = http_header(c, "Sec-Fetch-Site");
+	const char *host = http_header(c, "Host");
+	const char *origin = http_header(c, "Origin"), *site = http_header(c, "Sec-Fetch-Site");
 	const char *at = origin ? strstr(origin, "://") : NULL;
 	if (http_count_header(c, "Content-Length") > 1 || http_count_header(c, "Host") > 1)
 		return api_refuse(r, 400, NULL, NULL, "a header that may stand once stands twice (Content-Length, Host)");
@@ -153,11 +168,12 @@ static bool admit(const struct server *s, const struct http_call *c, bool open, 
 		return api_refuse(r, 403, NULL, NULL, "host '%.80s' is not a name of this server", host);
 	if ((origin && !(at && own_host(s, at + 3, strlen(at + 3)))) || (site && strcmp(site, "cross-site") == 0))
 		return api_refuse(r, 403, NULL, NULL, "requests of pages from elsewhere are refused");
-	if (s->api_key && !open && !has_key(s, c)) return api_refuse(r, 401, "invalid_api_key", NULL, "the API key is missing or wrong");
+	if (s->api_key && !open && !has_key(s, c))
+		return api_refuse(r, 401, "invalid_api_key", NULL, "the API key is missing or wrong");
 	return true;
 }
 
-/* ---- routes -------------------------------------------------------------------------------------------------------- */
+/* ---- routes -------------------------------------------------------------------------------------------- */
 static const struct route {
 	const char *path, *method;
 	void (*fn)(struct server *s, struct http_call *c);
@@ -212,12 +228,13 @@ static void handle(void *ud, struct http_call *c)
 	api_send_refusal(c, &r);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 static int check(const struct server_opt *o, struct lm_err *err)
 {
 	if (o->port < 0 || o->port > 65535) return lm_fail(err, LM_EINVAL, "port %d is not between 0 and 65535", o->port);
 	if (o->host && !is_loopback(o->host) && (!o->api_key || !*o->api_key))
-		return lm_fail(err, LM_EINVAL, "host %s would let other machines in: an API key is needed (--api-key)", o->host);
+		return lm_fail(err, LM_EINVAL, "host %s would let other machines in: an API key is needed (--api-key)",
+		               o->host);
 	return 0;
 }
 
