@@ -40,6 +40,7 @@ void openai_text(struct server *s, struct http_call *c);
 /* fields.c: optional members of a request body; absent and null leave *out alone. */
 bool field_wrong(struct refusal *r, const char *name, const char *want, const json_t *v);   /* "NAME must be WANT, not ..." */
 #define field_bad(r, name, ...) api_refuse((r), 400, "invalid_value", (name), __VA_ARGS__)
+const char *field_text(const json_t *v, const char *name, struct refusal *r);   /* a string without NUL; NULL: refused */
 bool field_bool(const json_t *o, const char *name, bool *out, struct refusal *r);
 bool field_int(const json_t *o, const char *name, int64_t lo, int64_t hi, int *out, struct refusal *r);
 bool field_float(const json_t *o, const char *name, double lo, double hi, float *out, struct refusal *r);

@@ -27,6 +27,15 @@ bool field_wrong(struct refusal *r, const char *name, const char *want, const js
 	return api_refuse(r, 400, "invalid_type", name, "%s must be %s, not %s", name, want, kind(v));
 }
 
+const char *field_text(const json_t *v, const char *name, struct refusal *r)
+{
+	const char *s = json_string_value(v);
+	if (s && strlen(s) == json_string_length(v)) return s;
+	if (s) field_bad(r, name, "%s holds a NUL character", name);
+	else field_wrong(r, name, "a string", v);
+	return NULL;
+}
+
 static const json_t *given(const json_t *o, const char *name)
 {
 	const json_t *v = json_object_get(o, name);
@@ -161,8 +170,8 @@ bool field_stop(const json_t *o, const char ***out, int *n, struct refusal *r)
 		const json_t *x = json_is_array(v) ? json_array_get(v, i) : v;
 		if (!json_is_string(x))
 			return field_wrong(r, "stop", "a string or an array of strings", x);
-		if (!json_string_length(x)) return field_bad(r, "stop", "a stop string is empty");
-		s[i] = json_string_value(x);
+		if (!(s[i] = field_text(x, "stop", r))) return false;
+		if (!*s[i]) return field_bad(r, "stop", "a stop string is empty");
 	}
 	*n = (int)count;
 	return true;
@@ -177,7 +186,7 @@ static json_t *content(const json_t *v, int at, struct refusal *r)
 	json_t *part;
 	snprintf(param, sizeof param, "messages[%d].content", at);
 	if (!v || json_is_null(v)) return json_string("");
-	if (json_is_string(v)) return json_copy((json_t *)(uintptr_t)v);
+	if (json_is_string(v)) return field_text(v, param, r) ? json_copy((json_t *)(uintptr_t)v) : NULL;
 	if (!json_is_array(v)) {
 		field_wrong(r, param, "a string or an array of parts", v);
 		return NULL;
@@ -187,7 +196,11 @@ static json_t *content(const json_t *v, int at, struct refusal *r)
 		const char *type = json_string_value(json_object_get(part, "type"));
 		const json_t *text = json_object_get(part, "text");
 		if (type && strcmp(type, "text") == 0 && json_is_string(text)) {
-			lm_buf_add(&b, json_string_value(text), json_string_length(text));
+			if (!field_text(text, param, r)) {
+				lm_buf_free(&b);
+				return NULL;
+			}
+			lm_buf_str(&b, json_string_value(text));
 			continue;
 		}
 		bool image = type && strcmp(type, "image_url") == 0;

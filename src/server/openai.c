@@ -382,8 +382,10 @@ static bool take_prompt(struct answer *a, struct lm_prompt *p, int32_t **ids, st
 		n = json_array_size(v);
 	}
 	if (json_is_string(v)) {
-		p->text = a->prompt = lm_strdup(json_string_value(v));
-		p->len = json_string_length(v);
+		const char *text = field_text(v, "prompt", r);
+		if (!text) return false;
+		p->text = a->prompt = lm_strdup(text);
+		p->len = strlen(text);
 		p->add_bos = p->parse_special = true;
 		return p->text ? true : api_no_memory(r);
 	}
@@ -461,7 +463,8 @@ static void complete(struct server *s, struct http_call *c, bool chat)
 	a->body = c->body_len ? lm_json_parse(c->body, c->body_len, &err) : NULL;
 	bool ok = false;
 	const char *why = c->body_len ? err.msg : "the body is empty; a JSON object is expected";
-	if (!a->body) api_refuse(&r, 400, "invalid_json", NULL, "%s", why);
+	if (!a->body && c->body_len && err.code == LM_ENOMEM) api_no_memory(&r);
+	else if (!a->body) api_refuse(&r, 400, "invalid_json", NULL, "%s", why);
 	else if (!json_is_object(a->body)) api_refuse(&r, 400, "invalid_type", NULL, "the body must be a JSON object");
 	else ok = common(a, &p, &bias, &stop, &r) && (chat ? parse_chat(a, &p, &r) : parse_text(a, &p, &ids, &r));
 	if (ok) ok = start(a, &p, &r);

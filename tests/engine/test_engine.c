@@ -294,3 +294,46 @@ LM_TEST(engine_info_and_vocab_only)
 	assert_int_equal(lm_detokenize(e, &bad, 1, false, &text, &len, &err), LM_EINVAL);
 	lm_engine_close(e);
 }
+
+/* A template without a system role gets the system text before the first user message; other refusals are told. */
+LM_TEST(engine_folds_a_system_message)
+{
+	static const char tmpl[] = "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+	                           "{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+	struct lm_engine_opt o = { .model = SMOL, .vocab_only = true, .chat_template = tmpl };
+	struct lm_engine *e;
+	struct lm_err err = { 0 };
+	char *text;
+	assert_ok(lm_engine_open(&e, &o, &err), err);
+	const char *sys = "{\"messages\":[{\"role\":\"system\",\"content\":\"Be kind.\"},{\"role\":\"user\",\"content\":\"Hi\"}]}";
+	assert_ok(lm_render_chat(e, sys, strlen(sys), &text, &err), err);
+	assert_string_equal(text, "<|im_start|><user>Be kind.\n\nHi");
+	lm_text_free(text);
+	const char *alone = "{\"messages\":[{\"role\":\"system\",\"content\":\"x\"}]}";
+	assert_int_equal(lm_render_chat(e, alone, strlen(alone), &text, &err), LM_EINVAL);
+	assert_non_null(strstr(err.msg, "no system"));
+	assert_null(text);
+	assert_int_equal(lm_render_chat(e, "[1]", 3, &text, &err), LM_EFORMAT);
+	assert_int_equal(lm_render_chat(e, "{", 1, &text, &err), LM_EFORMAT);
+	lm_engine_close(e);
+}
+
+LM_TEST(engine_says_that_a_model_has_no_template)
+{
+	struct lm_engine_opt o = { .model = GEMMA, .vocab_only = true };
+	struct lm_engine *e;
+	struct lm_err err;
+	char *text;
+	assert_ok(lm_engine_open(&e, &o, &err), err);
+	assert_false(lm_info(e)->has_chat_template);
+	assert_int_equal(lm_render_chat(e, "{}", 2, &text, &err), LM_EUNSUPPORTED);
+	assert_non_null(strstr(err.msg, "no chat template"));
+	lm_engine_close(e);
+	o.chat_template = "gemma";                       /* a built-in one */
+	assert_ok(lm_engine_open(&e, &o, &err), err);
+	const char *hi = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"add_generation_prompt\":true}";
+	assert_ok(lm_render_chat(e, hi, strlen(hi), &text, &err), err);
+	assert_non_null(strstr(text, "<start_of_turn>user\nHi<end_of_turn>"));
+	lm_text_free(text);
+	lm_engine_close(e);
+}

@@ -264,7 +264,11 @@ class Wire(WithServer):
                            (b'{"messages":[{"content":"x"}]}', "missing_required_parameter")):
             st, h, got = self.s.http("POST", "/v1/chat/completions", body)
             self.assertEqual((st, got["error"]["code"]), (400, code), body[:60])
-        self.assertEqual(self.s.http("POST", "/v1/completions", b"{}")[2]["error"]["param"], "prompt")
+        for body, param in ((b"{}", "prompt"), (b'{"prompt":"a\\u0000bc"}', "prompt"), (b'{"prompt":"a","stop":"\\u0000"}', "stop"),
+                            (b'{"prompt":[]}', "prompt"), (b'{"prompt":[1,"a"]}', "prompt"), (b'{"prompt":[-1]}', "prompt"),
+                            (b'{"prompt":["a","b"]}', "prompt"), (b'{"prompt":"a","logprobs":true}', "logprobs")):
+            st, h, got = self.s.http("POST", "/v1/completions", body)
+            self.assertEqual((st, got["error"]["param"]), (400, param), body)
         ok = b'{"messages":[{"role":"user","content":"hi"}],"max_tokens":1,"temperature":null,"unknown":{"x":1},"top_k":1.0}'
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         self.assertEqual(self.s.http("POST", "/v1/chat/completions", ok, form)[0], 200)
