@@ -112,7 +112,11 @@ fuzz-%:
 	  $(patsubst %,-dict=%,$(wildcard tests/fuzz/$*.dict)) -artifact_prefix=build/fuzz/ \
 	  build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
-$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBOBJ)
+# folders of src that a target needs; all without a line here
+FUZZ_gguf := base quant format
+fuzz_objs = $(filter $(foreach d,$(or $(FUZZ_$(1)),$(DIRS)),$(BUILD)/src/$(d)/%),$(LIBOBJ))
+.SECONDEXPANSION:
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $$(call fuzz_objs,$$*)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 .PRECIOUS: $(BUILD)/%.o
 
