@@ -352,12 +352,11 @@ struct split {
 static void advance(struct split *s, size_t hi)
 {
 	size_t n = hi - s->at;
-	if (s->ascii)
-		s->byte += n;
-	else
-		for (; n; n--) do
-				s->byte++;
-			while (((unsigned char)s->text[s->byte] & 0xC0) == 0x80);
+	if (s->ascii) s->byte += n, n = 0;
+	for (; n; n--) {
+		unsigned char c = (unsigned char)s->text[s->byte]; /* valid UTF-8: the lead byte tells the length */
+		s->byte += c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+	}
 	s->at = hi;
 }
 

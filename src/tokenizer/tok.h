@@ -13,7 +13,10 @@ enum tok_role { TOK_BOS, TOK_EOS, TOK_EOT, TOK_PAD, TOK_UNK, TOK_SEP, TOK_CLS, T
 /* The file must outlive the tokenizer.  LM_EUNSUPPORTED names the tokenizer model or pre-tokenizer we lack. */
 int tok_load(struct tok **out, const struct file *f, struct lm_err *err);
 void tok_free(struct tok *t);
-/* Like snprintf: writes at most `cap` ids and returns how many the text has; negative lm_code on error. */
+/* Like snprintf: writes at most `cap` ids and returns how many the text has; negative lm_code on error (LM_ENOMEM,
+ * LM_ELIMIT: over 256 MiB of text, or 8 MiB without a place to cut).  Special tokens are matched in the raw text,
+ * longest first; user-defined ones (added, not special: "<think>") whatever the flags.  Bytes that are no UTF-8 are
+ * read as U+FFFD, one for each maximal bad part. */
 int tok_encode(const struct tok *t, const char *text, size_t len, unsigned flags, int32_t *ids, int cap,
                struct lm_err *err);
 /* Bytes of one token (may be half a UTF-8 character); returns the length it has, writes at most cap.
@@ -24,11 +27,15 @@ bool tok_is_end(const struct tok *t, int32_t id);                          /* an
 bool tok_is_control(const struct tok *t, int32_t id);
 int tok_vocab(const struct tok *t);
 bool tok_adds_bos(const struct tok *t);
-/* Whole text of ids, appended to *out; invalid UTF-8 is left as it is. `special`: show control tokens. */
+/* Whole text of ids, appended to *out; `special`: show control tokens.  Byte-level models: bytes that are no UTF-8
+ * stay as they are.  SentencePiece: a run of byte tokens that is no UTF-8 becomes one U+FFFD per byte, and the space
+ * that the model puts before its first word is taken off, both as in the reference. */
 void tok_decode(const struct tok *t, const int32_t *ids, int n, bool special, struct lm_buf *out);
 
-/* Streaming: holds back an incomplete UTF-8 tail.  Returns bytes now safe to show, written to buf (cap >= the
- * token's length + 4; TOK_MAX_PIECE always suffices).  tok_stream_end gives the held tail as U+FFFD. */
+/* Streaming: whole characters only, so an incomplete tail is held back; bad sequences become U+FFFD.  Begin with {0};
+ * with `started` set a SentencePiece model's first space is kept, as when the text goes on from a prompt.  Returns
+ * bytes now safe to show, written to buf: cap TOK_MAX_PIECE always suffices, 3 times the token's length + 12 too.
+ * tok_stream_end gives the held tail as U+FFFD. */
 enum { TOK_MAX_PIECE = 1 << 16 };
 struct tok_stream { unsigned char tail[4]; int n; bool started; };
 int tok_stream_push(const struct tok *t, struct tok_stream *s, int32_t id, bool special, char *buf, int cap);

@@ -8,6 +8,8 @@
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_jinja
 #include "fuzz/fuzz_jinja.c"
+#define LLVMFuzzerTestOneInput fuzz_tok
+#include "fuzz/fuzz_tok.c"
 #undef LLVMFuzzerTestOneInput
 
 static void replay(const char *name, int (*target)(const uint8_t *, size_t))
@@ -38,3 +40,4 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
 LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
+LM_TEST(fuzz_corpus_tok) { replay("tok", fuzz_tok); }
