@@ -142,6 +142,7 @@ INLINE float fold16(__m256 a, __m256 b)
 void kern_avx2_quant(struct kern *k);
 void kern_avx2_gemv32(struct kern *k);
 void kern_avx2_gemv256(struct kern *k);
+void kern_avx2_float(struct kern *k);
 void kern_avx2_gemm32(struct kern *k);
 void kern_avx2_gemm256(struct kern *k);
 void kern_avx2_rows(struct kern *k);

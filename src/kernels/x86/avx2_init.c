@@ -7,6 +7,7 @@ void kern_init_avx2(struct kern *k, unsigned flags)
 	kern_avx2_quant(k);
 	kern_avx2_gemv32(k);
 	kern_avx2_gemv256(k);
+	kern_avx2_float(k);
 	kern_avx2_gemm32(k);
 	kern_avx2_gemm256(k);
 	kern_avx2_rows(k);
