@@ -205,8 +205,8 @@ struct jj_val jj_case(struct jj_run *r, struct jj_val s, char how); /* U L C(api
 struct jj_val jj_replace(struct jj_run *r, struct jj_val s, struct jj_val old, struct jj_val by, int64_t max);
 struct jj_val jj_lines(struct jj_run *r, struct jj_val s, bool keep);
 int64_t jj_search(struct jj_run *r, struct jj_val s, struct jj_val what, size_t from);   /* byte or -1 */
-bool jj_is_upper(struct jj_val s);
-bool jj_is_lower(struct jj_val s);
+bool jj_is_upper(struct jj_run *r, struct jj_val s);
+bool jj_is_lower(struct jj_run *r, struct jj_val s);
 
 /* calls (jinja_call.c, jinja_filter.c, jinja_method.c), expressions (jinja_eval.c), statements (_exec.c) */
 struct jj_val jj_call(struct jj_run *r, struct jj_val f, const struct jj_args *a);

@@ -62,7 +62,7 @@ struct jj_val jj_item(struct jj_run *r, struct jj_val v, struct jj_val key)
 		if (i >= 0 && i < n) {
 			if (v.t == JJ_SEQ)
 				return v.sub == JJ_RANGE ? jj_int(v.q->start + i * v.q->step) : v.q->v[i];
-			size_t at = jj_offset(v, (size_t)i);
+			size_t at = jj_step(r, (size_t)i >> 5) ? jj_offset(v, (size_t)i) : 0;
 			uint32_t cp;
 			return jj_view(v.s + at, (size_t)lm_utf8_next(v.s + at, v.n - at, &cp));
 		}
@@ -103,6 +103,7 @@ static bool slice_range(struct jj_run *r, const struct jj_val lim[3], int64_t n,
 static struct jj_val slice_str(struct jj_run *r, struct jj_val v, const int64_t at[3])
 {
 	struct lm_buf b = { 0 };
+	if (!jj_step(r, v.n >> 5)) return v;
 	if (at[2] == 1)
 		return at[0] >= at[1] ? jj_view("", 0)
 				      : jj_sub(v, jj_offset(v, (size_t)at[0]), jj_offset(v, (size_t)at[1]));

@@ -37,7 +37,7 @@ static struct jj_val by_path(struct jj_run *r, struct jj_val v, struct jj_val pa
 		v = jj_item(r, v, path);
 		return v.t == JJ_UNDEF && given(deflt) && deflt.t != JJ_NONE ? deflt : v;
 	}
-	for (size_t at = 0; at <= path.n && !r->rc;) {
+	for (size_t at = 0; at <= path.n && jj_step(r, path.n / 8);) {
 		size_t end = at;
 		bool digits = true;
 		int64_t n = 0;
@@ -152,10 +152,12 @@ FILTER(f_truncate)
 	int64_t max = integer(r, p[0], 255), leeway = integer(r, p[3], 5), n;
 	struct jj_val end = given(p[2]) ? p[2] : jj_cstr("...");
 	n = jj_length(r, self);
+	if (end.t == JJ_STR && !jj_step(r, end.n / 8)) return self;
 	if (end.t != JJ_STR || max < (int64_t)jj_chars(end) || leeway < 0)
 		return jj_fail(r, LM_EINVAL, "truncate: length or leeway too small");
 	if (max > n || n <= max + leeway) return self;
-	if (self.t != JJ_STR) return jj_fail(r, LM_EINVAL, "truncate needs a str, not %s", jj_type_name(self));
+	if (self.t != JJ_STR)
+		return jj_fail(r, LM_EINVAL, "truncate needs a str, not %s", jj_type_name(self));
 	struct jj_val s = jj_sub(self, 0, jj_offset(self, (size_t)(max - (int64_t)jj_chars(end))));
 	if (!flag(p[1]))
 		for (uint32_t i = s.n; i-- > 0;)
@@ -270,6 +272,7 @@ FILTER(f_int)
 	UNUSED;
 	if (self.t == JJ_UNDEF) return jj_undef_fail(r, self);
 	if (jj_is_int(self)) return jj_int(self.i);
+	if (self.t == JJ_STR && !jj_step(r, self.n / 4)) return self;
 	if (self.t == JJ_STR && parse_int(self, integer(r, p[1], 10), &i)) return jj_int(i);
 	if (self.t == JJ_FLOAT) f = self.f;
 	else if (self.t != JJ_STR || !parse_float(self, &f)) return deflt;
@@ -286,6 +289,7 @@ FILTER(f_float)
 	UNUSED;
 	if (self.t == JJ_UNDEF) return jj_undef_fail(r, self);
 	if (jj_is_num(self)) return jj_float(jj_num(self));
+	if (self.t == JJ_STR && !jj_step(r, self.n / 4)) return self;
 	if (self.t == JJ_STR && parse_float(self, &f)) return jj_float(f);
 	return given(p[0]) ? p[0] : jj_float(0);
 }
@@ -413,6 +417,7 @@ static struct jj_val sort_key(struct jj_run *r, struct jj_val x, struct jj_val p
 {
 	int n = 1;
 	size_t at = 0;
+	if (path.t == JJ_STR && !jj_step(r, path.n / 4)) return path;
 	for (uint32_t i = 0; path.t == JJ_STR && i < path.n; i++) n += path.s[i] == ',';
 	struct jj_val key = jj_seq(r, JJ_LIST, n);
 	for (int i = 0; i < n && !r->rc; i++) {

@@ -73,7 +73,7 @@ static void split_space(struct jj_run *r, struct jj_val s, int64_t max, struct l
 			len = (size_t)lm_utf8_next(rest.s + end, rest.n - end, &cp);
 			if (jj_space(cp)) break;
 		}
-		if (!jj_step(r, 1 + end / 16)) return;
+		if (!jj_step(r, 1 + end / 4)) return;
 		push(r, l, jj_sub(rest, 0, end));
 		rest = jj_strip(r, jj_sub(rest, end, rest.n), NULL, 1);
 	}
@@ -110,11 +110,11 @@ static int64_t search_back(struct jj_run *r, struct jj_val s, struct jj_val what
 {
 	if (what.n > end || !jj_step(r, 1)) return -1;
 	for (size_t at = end - what.n + 1; at-- > 0;) {
+		if (at % 64 == 0 && !jj_step(r, 1)) return -1;
 		if (what.n && s.s[at] != what.s[0]) continue;
 		if (!jj_step(r, 1 + (what.n >> 6))) return -1;
 		if (!what.n || memcmp(s.s + at, what.s, what.n) == 0) return (int64_t)at;
 	}
-	jj_step(r, end >> 6);
 	return -1;
 }
 
@@ -144,7 +144,7 @@ static void rsplit_space(struct jj_run *r, struct jj_val s, int64_t max, struct 
 			if (jj_space(cp)) break;
 			from = at;
 		}
-		if (!jj_step(r, 1 + (rest.n - from) / 16)) return;
+		if (!jj_step(r, 1 + (rest.n - from) / 4)) return;
 		push(r, l, jj_sub(rest, from, rest.n));
 		rest = jj_strip(r, jj_sub(rest, 0, from), NULL, 2);
 	}
@@ -213,12 +213,14 @@ static struct jj_val window(struct jj_run *r, struct jj_val self, const struct j
 		*from = -1;
 		return jj_cstr("");
 	}
+	if (!jj_step(r, self.n >> 5)) return self;
 	*from = (int64_t)jj_offset(self, (size_t)a);
 	return jj_sub(self, (size_t)*from, jj_offset(self, (size_t)b));
 }
 
-static bool has_affix(struct jj_val s, struct jj_val x, bool end)
+static bool has_affix(struct jj_run *r, struct jj_val s, struct jj_val x, bool end)
 {
+	if (!jj_step(r, x.n >> 8)) return false;
 	return x.n <= s.n && (!x.n || memcmp(s.s + (end ? s.n - x.n : 0), x.s, x.n) == 0);
 }
 
@@ -229,10 +231,10 @@ static struct jj_val affix(struct jj_run *r, struct jj_val self, const struct jj
 	const char *what = end ? "endswith()" : "startswith()";
 	if (from < 0 || r->rc) return jj_bool(false);
 	if (p[0].t != JJ_SEQ || p[0].sub != JJ_TUPLE)
-		return need_str(r, p[0], what) ? jj_bool(has_affix(s, p[0], end)) : self;
+		return need_str(r, p[0], what) ? jj_bool(has_affix(r, s, p[0], end)) : self;
 	for (int i = 0; i < p[0].q->n; i++) {
 		if (!need_str(r, p[0].q->v[i], what)) return self;
-		if (has_affix(s, p[0].q->v[i], end)) return jj_bool(true);
+		if (has_affix(r, s, p[0].q->v[i], end)) return jj_bool(true);
 	}
 	return jj_bool(false);
 }
@@ -246,7 +248,7 @@ static struct jj_val find(struct jj_run *r, struct jj_val self, const struct jj_
 	if (r->rc || !need_str(r, p[0], "find()")) return self;
 	if (from >= 0) at = back ? search_back(r, s, p[0], s.n) : jj_search(r, s, p[0], 0);
 	if (at < 0) return must ? jj_fail(r, LM_EINVAL, "substring not found") : jj_int(-1);
-	return jj_step(r, self.n >> 8) ? jj_int((int64_t)jj_chars(jj_sub(self, 0, (size_t)(from + at))))
+	return jj_step(r, self.n >> 6) ? jj_int((int64_t)jj_chars(jj_sub(self, 0, (size_t)(from + at))))
 				       : self;
 }
 METHOD(s_find) { UNUSED; return find(r, self, p, false, false); }
@@ -276,13 +278,13 @@ METHOD(s_removeprefix)
 {
 	UNUSED;
 	if (!need_str(r, p[0], "removeprefix()")) return self;
-	return has_affix(self, p[0], false) ? jj_sub(self, p[0].n, self.n) : self;
+	return has_affix(r, self, p[0], false) ? jj_sub(self, p[0].n, self.n) : self;
 }
 METHOD(s_removesuffix)
 {
 	UNUSED;
 	if (!need_str(r, p[0], "removesuffix()")) return self;
-	return has_affix(self, p[0], true) ? jj_sub(self, 0, self.n - p[0].n) : self;
+	return has_affix(r, self, p[0], true) ? jj_sub(self, 0, self.n - p[0].n) : self;
 }
 
 /* ---- str: case and kind -------------------------------------------------------------------------------- */
@@ -291,8 +293,8 @@ METHOD(s_lower) { UNUSED; return jj_case(r, self, 'L'); }
 METHOD(s_title) { UNUSED; return jj_case(r, self, 'T'); }
 METHOD(s_capitalize) { UNUSED; return jj_case(r, self, 'C'); }
 METHOD(s_swapcase) { UNUSED; return jj_case(r, self, 'S'); }
-METHOD(s_isupper) { UNUSED; (void)r; return jj_bool(jj_is_upper(self)); }
-METHOD(s_islower) { UNUSED; (void)r; return jj_bool(jj_is_lower(self)); }
+METHOD(s_isupper) { UNUSED; (void)r; return jj_bool(jj_is_upper(r, self)); }
+METHOD(s_islower) { UNUSED; (void)r; return jj_bool(jj_is_lower(r, self)); }
 
 static bool all(struct jj_run *r, struct jj_val s, char kind)
 {
@@ -325,7 +327,7 @@ static struct jj_val pad(struct jj_run *r, struct jj_val self, const struct jj_v
 	int64_t n = jj_length(r, self), room = opt_int(r, p[0], 0) - n, left;
 	struct lm_buf b = { 0 };
 	if (r->rc || !need_str(r, fill, "fill character")) return self;
-	if (jj_chars(fill) != 1)
+	if (fill.n > 4 || jj_chars(fill) != 1)
 		return jj_fail(r, LM_EINVAL, "the fill character must be exactly one character long");
 	if (room <= 0) return self;
 	left = how == 'l' ? 0 : how == 'r' ? room : room / 2 + (room & (room + n) & 1);

@@ -55,7 +55,7 @@ static bool in_set(const struct jj_val *set, struct jj_val c, uint32_t cp)
 
 struct jj_val jj_strip(struct jj_run *r, struct jj_val s, const struct jj_val *set, int sides)
 {
-	size_t from = 0, to = s.n, len, cost = set ? 1 + set->n / 16 : 1;
+	size_t from = 0, to = s.n, len, cost = set ? 1 + set->n / 4 : 1;
 	while ((sides & 1) && from < to) {
 		uint32_t cp = char_at(s, from, &len);
 		if (!in_set(set, jj_sub(s, from, from + len), cp) || (r && !jj_step(r, cost))) break;
@@ -129,7 +129,7 @@ struct jj_val jj_case(struct jj_run *r, struct jj_val s, char how)
 	struct lm_buf b = { 0 };
 	bool prev_cased = false, begin = true;
 	size_t len;
-	if (!jj_step(r, s.n / 16)) return s;
+	if (!jj_step(r, s.n / 2)) return s;
 	for (size_t i = 0; i < s.n && !b.bad; i += len) {
 		uint32_t cp = char_at(s, i, &len);
 		bool up = how == 'U' || (how == 'C' && i == 0) || (how == 'T' && !prev_cased) ||
@@ -156,14 +156,21 @@ static bool is_case(struct jj_val s, utf8proc_category_t want)
 	return any;
 }
 
-bool jj_is_upper(struct jj_val s) { return is_case(s, UTF8PROC_CATEGORY_LU); }
-bool jj_is_lower(struct jj_val s) { return is_case(s, UTF8PROC_CATEGORY_LL); }
+bool jj_is_upper(struct jj_run *r, struct jj_val s)
+{
+	return jj_step(r, s.n / 4) && is_case(s, UTF8PROC_CATEGORY_LU);
+}
+bool jj_is_lower(struct jj_run *r, struct jj_val s)
+{
+	return jj_step(r, s.n / 4) && is_case(s, UTF8PROC_CATEGORY_LL);
+}
 
 /* ---- search -------------------------------------------------------------------------------------------- */
 int64_t jj_search(struct jj_run *r, struct jj_val s, struct jj_val what, size_t from)
 {
 	if (from > s.n || what.n > s.n - from) return -1;
 	if (!what.n) return (int64_t)from;
+	if (!jj_step(r, what.n >> 4)) return -1;
 	const char *p = memmem(s.s + from, s.n - from, what.s, what.n);
 	if (!jj_step(r, 1 + ((p ? (size_t)(p - s.s) - from : s.n - from) >> 6))) return -1;
 	return p ? p - s.s : -1;
@@ -214,7 +221,7 @@ static bool line_end(uint32_t cp)
 struct jj_val jj_lines(struct jj_run *r, struct jj_val s, bool keep)
 {
 	struct jj_val out = { 0 };
-	for (int pass = 0; pass < 2; pass++) {
+	for (int pass = 0; pass < 2 && jj_step(r, s.n / 4); pass++) {
 		int n = 0;
 		size_t from = 0, len;
 		for (size_t i = 0; i < s.n; i += len) {
@@ -232,7 +239,7 @@ struct jj_val jj_lines(struct jj_run *r, struct jj_val s, bool keep)
 		}
 		if (pass) break;
 		out = jj_seq(r, JJ_LIST, n);
-		if (!jj_step(r, s.n / 16)) break;
+		if (r->rc) break;
 	}
 	return out;
 }

@@ -34,8 +34,8 @@ TEST(t_callable)
 TEST(t_escaped) { UNUSED; return jj_bool(self.t == JJ_STR && self.sub); }
 TEST(t_filter) { UNUSED; return jj_bool(self.t == JJ_STR && jj_filter(self)); }
 TEST(t_test) { UNUSED; return jj_bool(self.t == JJ_STR && jj_test(self)); }
-TEST(t_lower) { UNUSED; return jj_bool(jj_is_lower(jj_to_str(r, self))); }
-TEST(t_upper) { UNUSED; return jj_bool(jj_is_upper(jj_to_str(r, self))); }
+TEST(t_lower) { UNUSED; return jj_bool(jj_is_lower(r, jj_to_str(r, self))); }
+TEST(t_upper) { UNUSED; return jj_bool(jj_is_upper(r, jj_to_str(r, self))); }
 
 static struct jj_val remainder_is(struct jj_run *r, struct jj_val self, struct jj_val by, int64_t want)
 {

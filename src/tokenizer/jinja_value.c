@@ -481,7 +481,7 @@ bool jj_next(struct jj_run *r, struct jj_iter *it, struct jj_val *out)
 
 int64_t jj_length(struct jj_run *r, struct jj_val v)
 {
-	if (v.t == JJ_STR) return jj_step(r, v.n >> 8) ? (int64_t)jj_chars(v) : 0;
+	if (v.t == JJ_STR) return jj_step(r, v.n >> 6) ? (int64_t)jj_chars(v) : 0;
 	if (v.t == JJ_SEQ && v.sub != JJ_GEN) return v.q->n;
 	if (v.t == JJ_DICT) return v.d->n;
 	if (v.t == JJ_UNDEF) return 0;
