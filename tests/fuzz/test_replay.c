@@ -8,6 +8,7 @@
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_jinja
 #include "fuzz/fuzz_jinja.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_tok
 #include "fuzz/fuzz_tok.c"
 #undef LLVMFuzzerTestOneInput
