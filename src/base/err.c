@@ -5,22 +5,21 @@
 #include <string.h>
 #include <time.h>
 
-/* Copies src to dst with control bytes as \xNN, so that a name from a file cannot drive a terminal. */
+/* Copies src to dst with control characters (C0, DEL, C1) and bytes that are not UTF-8 as \xNN, so that a name from a
+ * file cannot drive a terminal.  What does not fit is cut at a whole character. */
 static void escape(char *dst, size_t cap, const char *src)
 {
-	size_t n = 0;
-	for (; *src; src++) {
-		unsigned char c = (unsigned char)*src;
-		if (c >= 0x20 && c != 0x7f) {
-			if (n + 2 > cap) break;
-			dst[n++] = (char)c;
-		} else {
-			if (n + 5 > cap) break;
-			n += (size_t)snprintf(dst + n, cap - n, "\\x%02x", c);
+	size_t n = 0, len = strlen(src);
+	for (size_t i = 0; i < len;) {
+		uint32_t cp;
+		int k = lm_utf8_next(src + i, len - i, &cp);
+		bool plain = cp >= 0x20 && cp != 0x7f && !(cp >= 0x80 && cp < 0xa0) && (cp != 0xFFFD || k == 3);
+		if (n + (plain ? (size_t)k : 4 * (size_t)k) + 1 > cap) break;
+		for (int j = 0; j < k; j++, i++) {
+			if (plain) dst[n++] = src[i];
+			else n += (size_t)snprintf(dst + n, cap - n, "\\x%02x", (unsigned char)src[i]);
 		}
 	}
-	dst[n] = 0;
-	n -= (size_t)lm_utf8_tail(dst, n);      /* a cut in mid-character */
 	dst[n] = 0;
 }
 

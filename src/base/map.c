@@ -10,8 +10,8 @@
 int lm_map_open(struct lm_map *m, const char *path, struct lm_err *err)
 {
 	*m = (struct lm_map){ 0 };
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) return lm_fail(err, LM_EIO, "%s: %s", path, strerror(errno));
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);   /* a pipe must not make us wait for a writer */
+	if (fd < 0) return lm_fail(err, LM_EIO, "%.300s: %s", path, strerror(errno));
 	struct stat st;
 	int rc = 0;
 	if (fstat(fd, &st) < 0) rc = lm_fail(err, LM_EIO, "%s: %s", path, strerror(errno));
