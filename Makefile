@@ -16,7 +16,8 @@ NVCC   := $(if $(filter 0,$(CUDA)),,$(shell command -v nvcc 2>/dev/null))
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 $(if $(WERROR),-Werror)
 STRICT := -Wconversion
 HARD   := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fPIE
-OPT    := $(if $(filter debug,$(CONFIG)),-O1 -g -DLM_DEBUG,-O3 -g1)
+# sanitized: -O1, for gcc takes minutes over the unrolled kernels otherwise
+OPT    := $(if $(filter debug,$(CONFIG)),-O1 -g -DLM_DEBUG,$(if $(SAN),-O1,-O3) -g1)
 # -ffp-contract=off and no -ffast-math: the contract of bytes (src/kernels/exact.h)
 CFLAGS := -std=c11 -D_GNU_SOURCE $(OPT) $(WARN) $(HARD) -ffp-contract=off -fno-math-errno -pthread -Isrc \
           $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)

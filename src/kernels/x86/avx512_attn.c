@@ -21,8 +21,7 @@ INLINE __m512 key16(const void *kb, int h, int d, enum dtype t, int dim)
 }
 
 /* n queries against both halves of a block: 2 n independent chains hide the latency of the FMA. */
-INLINE void score_tile(float *s, const float *q, int n, const void *kb, enum dtype t, int dim, float scale,
-		       float cap)
+INLINE void score_tile(float *s, const float *q, int n, const void *kb, enum dtype t, int dim, float scale)
 {
 	__m512 a[8][2];
 #pragma GCC unroll 8
@@ -37,47 +36,47 @@ INLINE void score_tile(float *s, const float *q, int n, const void *kb, enum dty
 		}
 	}
 #pragma GCC unroll 8
-	for (int i = 0; i < n; i++)
-#pragma GCC unroll 2
-		for (int h = 0; h < 2; h++) {
-			__m512 v = _mm512_mul_ps(a[i][h], f(scale));
-			if (cap > 0) v = _mm512_mul_ps(f(cap), v_tanh(_mm512_div_ps(v, f(cap))));
-			_mm512_storeu_ps(s + i * KV_CHUNK + 16 * h, v);
-		}
+	for (int i = 0; i < n; i++) {
+		_mm512_storeu_ps(s + i * KV_CHUNK, _mm512_mul_ps(a[i][0], f(scale)));
+		_mm512_storeu_ps(s + i * KV_CHUNK + 16, _mm512_mul_ps(a[i][1], f(scale)));
+	}
 }
 
-INLINE void score_block(float *s, const float *q, int n_q, const void *kb, enum dtype t, int dim, float scale,
-			float cap)
+/* Tiles of 8, 4 and what is left: every size of its own would double the code for little. */
+INLINE void score_block(float *s, const float *q, int n_q, const void *kb, enum dtype t, int dim, float scale)
 {
 	int i = 0;
-	for (; i + 8 <= n_q; i += 8)
-		score_tile(s + i * KV_CHUNK, q + (size_t)i * dim, 8, kb, t, dim, scale, cap);
-	s += i * KV_CHUNK;
-	q += (size_t)i * dim;
-	switch (n_q - i) {
-	case 7: score_tile(s, q, 7, kb, t, dim, scale, cap); break;
-	case 6: score_tile(s, q, 6, kb, t, dim, scale, cap); break;
-	case 5: score_tile(s, q, 5, kb, t, dim, scale, cap); break;
-	case 4: score_tile(s, q, 4, kb, t, dim, scale, cap); break;
-	case 3: score_tile(s, q, 3, kb, t, dim, scale, cap); break;
-	case 2: score_tile(s, q, 2, kb, t, dim, scale, cap); break;
-	case 1: score_tile(s, q, 1, kb, t, dim, scale, cap); break;
-	}
+	for (; i + 8 <= n_q; i += 8) score_tile(s + i * KV_CHUNK, q + (size_t)i * dim, 8, kb, t, dim, scale);
+	if (n_q - i >= 4) score_tile(s + i * KV_CHUNK, q + (size_t)i * dim, 4, kb, t, dim, scale), i += 4;
+	if (n_q - i == 3) score_tile(s + i * KV_CHUNK, q + (size_t)i * dim, 3, kb, t, dim, scale);
+	if (n_q - i == 2) score_tile(s + i * KV_CHUNK, q + (size_t)i * dim, 2, kb, t, dim, scale);
+	if (n_q - i == 1) score_tile(s + i * KV_CHUNK, q + (size_t)i * dim, 1, kb, t, dim, scale);
+}
+
+static void cap_scores(float *s, int n_q, int n, float cap)
+{
+	for (int i = 0; i < n_q; i++)
+		for (int p = 0; p < n; p += 16) {
+			__m512 v = _mm512_div_ps(_mm512_loadu_ps(s + i * KV_CHUNK + p), f(cap));
+			_mm512_storeu_ps(s + i * KV_CHUNK + p, _mm512_mul_ps(f(cap), v_tanh(v)));
+		}
 }
 
 static void attn_score(float *s, const float *q, int n_q, const void *const *kb, int n_block, enum dtype t,
 		       int dim, float scale, float cap)
 {
-	for (int b = 0; b < n_block; b++, s += KV_BLOCK) {
+	for (int b = 0; b < n_block; b++) {
+		float *o = s + b * KV_BLOCK;
 		if (t == DT_F16)
-			score_block(s, q, n_q, kb[b], DT_F16, dim, scale, cap);
+			score_block(o, q, n_q, kb[b], DT_F16, dim, scale);
 		else if (t == DT_F32)
-			score_block(s, q, n_q, kb[b], DT_F32, dim, scale, cap);
+			score_block(o, q, n_q, kb[b], DT_F32, dim, scale);
 		else if (t == DT_BF16)
-			score_block(s, q, n_q, kb[b], DT_BF16, dim, scale, cap);
+			score_block(o, q, n_q, kb[b], DT_BF16, dim, scale);
 		else
-			score_block(s, q, n_q, kb[b], DT_Q8_0, dim, scale, cap);
+			score_block(o, q, n_q, kb[b], DT_Q8_0, dim, scale);
 	}
+	if (cap > 0) cap_scores(s, n_q, n_block * KV_BLOCK, cap);
 }
 
 /* ---- softmax
@@ -168,12 +167,9 @@ INLINE void value_tile(float *o, const struct values *v, int q0, int nq, int d, 
 	for (int i = 0; i < nq; i++)
 #pragma GCC unroll 4
 		for (int j = 0; j < nd; j++) a[i][j] = _mm512_setzero_ps();
-	if (all_lo < all_hi) { /* then lo <= all_lo and all_hi <= hi */
-		value_span(a, v, q0, nq, d, nd, t, lo, all_lo, false);
-		value_span(a, v, q0, nq, d, nd, t, all_lo, all_hi, true);
-		value_span(a, v, q0, nq, d, nd, t, all_hi, hi, false);
-	} else
-		value_span(a, v, q0, nq, d, nd, t, lo, hi, false);
+	/* before, inside and after what all see; without such positions everything is "before" */
+	int at[4] = { lo, all_lo < all_hi ? all_lo : hi, all_lo < all_hi ? all_hi : hi, hi };
+	for (int i = 0; i < 3; i++) value_span(a, v, q0, nq, d, nd, t, at[i], at[i + 1], i == 1);
 #pragma GCC unroll 6
 	for (int i = 0; i < nq; i++)
 #pragma GCC unroll 4
@@ -186,13 +182,10 @@ INLINE void value_rows(float *o, const struct values *v, int n_q, int d, int nd,
 {
 	int i = 0;
 	for (; i + VQ <= n_q; i += VQ) value_tile(o, v, i, VQ, d, nd, t);
-	switch (n_q - i) {
-	case 5: value_tile(o, v, i, 5, d, nd, t); break;
-	case 4: value_tile(o, v, i, 4, d, nd, t); break;
-	case 3: value_tile(o, v, i, 3, d, nd, t); break;
-	case 2: value_tile(o, v, i, 2, d, nd, t); break;
-	case 1: value_tile(o, v, i, 1, d, nd, t); break;
-	}
+	if (nd > 1 && n_q - i >= 4) value_tile(o, v, i, 4, d, nd, t), i += 4;
+	if (nd > 1 && n_q - i == 3) value_tile(o, v, i, 3, d, nd, t), i += 3;
+	if (nd > 1 && n_q - i == 2) value_tile(o, v, i, 2, d, nd, t), i += 2;
+	for (; i < n_q; i++) value_tile(o, v, i, 1, d, nd, t);
 }
 
 INLINE void value_all(float *o, const struct values *v, int n_q, enum dtype t)
@@ -205,7 +198,7 @@ INLINE void value_all(float *o, const struct values *v, int n_q, enum dtype t)
 static void attn_value(float *o, const float *s, const int *lo, const int *hi, int n_q, const void *const *vb,
 		       enum dtype t, int dim)
 {
-	struct values v = {vb, s, lo, hi, t, dim};
+	struct values v = { vb, s, lo, hi, t, dim };
 	if (t == DT_F16)
 		value_all(o, &v, n_q, DT_F16);
 	else if (t == DT_F32)
