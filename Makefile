@@ -77,7 +77,7 @@ demo:
 	@tools/setup.sh build
 	@$(MAKE) --no-print-directory lmrun
 	@tools/models.sh smollm2
-	./lmrun -m models/SmolLM2-135M-Instruct.Q4_1.gguf -p "What is the capital of France?" -s 42 -n 64
+	./lmrun -m models/SmolLM2-135M-Instruct.Q4_1.gguf -p "Why is the sky blue?" -s 42 -n 80
 
 models:
 	@tools/models.sh
