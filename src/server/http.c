@@ -272,8 +272,9 @@ static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info,
 	lm_buf_fmt(&b, "HTTP/1.1 %d %.*s\r\nServer: lmrun/%s\r\nContent-Type: application/json\r\nConnection: close\r\n"
 	           "Content-Length: %zu\r\n\r\n%s", status, why_n, why, LMRUN_VERSION, body.n, lm_buf_cstr(&body));
 	if (!b.bad && !body.bad) {
-		evbuffer_drain(out, n);
-		evbuffer_add(out, b.p, b.n);
+		evbuffer_unfreeze(out, 1);       /* a bufferevent keeps its output frozen but while it writes */
+		if (evbuffer_drain(out, n) == 0) evbuffer_add(out, b.p, b.n);
+		evbuffer_freeze(out, 1);
 	}
 	lm_buf_free(&body);
 	lm_buf_free(&b);

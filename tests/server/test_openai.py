@@ -302,6 +302,8 @@ class Wire(WithServer):
             while part := c.recv(65536):
                 out += part
         self.assertIn(b"data: [DONE]", out)
+        self.assertEqual((out.count(b"HTTP/1.1 400"), out.count(b"<HTML>")), (1, 0))
+        self.assertGreater(out.find(b"HTTP/1.1 400"), out.find(b"data: [DONE]"))
         self.assertEqual(self.s.http("GET", "/health")[0], 200)
 
     def test_a_client_that_leaves_costs_no_more(self):
