@@ -105,6 +105,7 @@ static void split_all(const char *s, size_t n)
 {
 	static struct pretok *pre[96];
 	struct lm_buf b = { 0 };
+	if (n == 0) return;
 	clean_append(&b, s, n);
 	const char *name;
 	size_t len;
