@@ -147,3 +147,4 @@ void kern_avx2_gemm32(struct kern *k);
 void kern_avx2_gemm256(struct kern *k);
 void kern_avx2_rows(struct kern *k);
 void kern_avx2_attn(struct kern *k);
+void kern_avxvnni_gemm(struct kern *k);

@@ -40,54 +40,6 @@ INLINE void block_dot(__m256i dot[2 * MR], const struct panel256 *w, const struc
 	}
 }
 
-/* m[i] = M of a block */
-INLINE void block_min(__m256i m[2 * MR], const struct panel256 *w, const struct tile256 *x)
-{
-	for (int i = 0; i < 2 * MR; i++) m[i] = _mm256_setzero_si256();
-#pragma GCC unroll 8
-	for (int j = 0; j < 8; j++) {
-		__m256i a = load256(w->mn[j][0]), b = load256(w->mn[j][1]);
-#pragma GCC unroll 4
-		for (int i = 0; i < MR; i++) {
-			__m256i v = spread32(x->s16[j][i]);
-			m[i] = pin(_mm256_add_epi32(m[i], _mm256_madd_epi16(a, v)));
-			m[MR + i] = pin(_mm256_add_epi32(m[MR + i], _mm256_madd_epi16(b, v)));
-		}
-	}
-}
-
-INLINE void run_tile(float *y, int64_t y_stride, const struct panel256 *w, const struct tile256 *x, int rows, int n_tok, int64_t n, enum dtype t)
-{
-	struct walk k = walk_start(n);
-	struct sums part[LEAVES], s = { { { 0 } } };
-	for (int64_t b = 0; b < n; b++, w++, x++) {
-		__m256i v[2 * MR];
-		block_dot(v, w, x, t);
-#pragma GCC unroll 8
-		for (int i = 0; i < 2 * MR; i++) s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + i / MR * 8), x->d[i % MR], v[i]);
-		if (min256(t)) {
-			block_min(v, w, x);
-#pragma GCC unroll 8
-			for (int i = 0; i < 2 * MR; i++) {
-				__m256 d = _mm256_mul_ps(_mm256_loadu_ps(w->dmin + i / MR * 8), _mm256_set1_ps(x->d[i % MR]));
-				s.v[i] = _mm256_fnmadd_ps(d, _mm256_cvtepi32_ps(v[i]), s.v[i]);
-			}
-		}
-		if (b + 1 == k.end) {
-			part[walk_close(&k)] = s;
-			s = (struct sums){ { { 0 } } };
-		}
-	}
-	put_tile(y, y_stride, part, k.has, rows, n_tok);
-}
-
-INLINE void run(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok, int cols, enum dtype t)
-{
-	const struct tile256 *x = xp;
-	for (int i = 0; i < n_tok; i += MR, x += cols / 256)
-		run_tile(y + i * y_stride, y_stride, panel, x, rows, n_tok - i, cols / 256, t);
-}
-
 static size_t panel_bytes(int cols) { return panel256_bytes(cols); }
 static size_t xp_bytes(int n_tok, int cols) { return tile256_bytes(n_tok, cols); }
 static void pack_x(void *xp, const void *x, int n_tok, int cols) { pack_x256(xp, x, n_tok, cols); }
@@ -95,11 +47,11 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols) { pack_x256(xp,
 #define GEMM(id, type)                                                                                              \
 	static void pack_##id(void *panel, const void *w, int64_t stride, int rows, int cols)                       \
 	{                                                                                                           \
-		pack256(panel, w, stride, rows, cols, type);                                                        \
+		pack256(panel, w, stride, rows, cols, type, false);                                                        \
 	}                                                                                                           \
 	static void run_##id(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n, int cols)    \
 	{                                                                                                           \
-		run(y, ys, panel, xp, rows, n, cols, type);                                                         \
+		run256(y, ys, panel, xp, rows, n, cols, type, block_dot);                                      \
 	}                                                                                                           \
 	static const struct kern_gemm gemm_##id = { NR, MR, panel_bytes, xp_bytes, pack_x, run_##id };
 GEMM(q2_k, DT_Q2_K)

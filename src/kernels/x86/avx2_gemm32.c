@@ -5,7 +5,7 @@
  * |w| by x with the sign of w (2 * 128 * 127 = 32512) and adds in 32 bits. */
 #include "kernels/x86/avx2_panel.h"
 
-/* acc: 16-bit sums (Q8_0: 32-bit) of a block, [8-row group][token] */
+/* acc: I of a block, [8-row group][token] */
 INLINE void block_dot(__m256i acc[2 * MR], const struct panel32 *w, const struct tile32 *x, enum dtype t)
 {
 	const __m256i one = _mm256_set1_epi16(1);
@@ -33,37 +33,11 @@ INLINE void block_dot(__m256i acc[2 * MR], const struct panel32 *w, const struct
 	}
 	if (t == DT_Q8_0) return;
 #pragma GCC unroll 8
-	for (int i = 0; i < 2 * MR; i++) acc[i] = _mm256_madd_epi16(acc[i], one);
-}
-
-INLINE void run_tile(float *y, int64_t y_stride, const struct panel32 *w, const struct tile32 *x, int rows, int n_tok, int64_t n, enum dtype t)
-{
-	struct walk k = walk_start(n);
-	struct sums part[LEAVES], s = { { { 0 } } };
-	for (int64_t b = 0; b < n; b++, w++, x++) {
-		__m256i acc[2 * MR];
-		block_dot(acc, w, x, t);
-#pragma GCC unroll 8
-		for (int i = 0; i < 2 * MR; i++) {
-			const int g = i / MR, o = i % MR;
-			if (t == DT_Q4_0) acc[i] = _mm256_sub_epi32(acc[i], _mm256_set1_epi32(8 * x->sum[o]));
-			if (t == DT_Q5_1) acc[i] = pin(_mm256_add_epi32(acc[i], _mm256_set1_epi32(16 * x->sum[o])));
-			s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + 8 * g), x->d[o], acc[i]);
-			if (min32(t)) s.v[i] = _mm256_fmadd_ps(_mm256_loadu_ps(w->m + 8 * g), _mm256_set1_ps(x->ds[o]), s.v[i]);
-		}
-		if (b + 1 == k.end) {
-			part[walk_close(&k)] = s;
-			s = (struct sums){ { { 0 } } };
-		}
+	for (int i = 0; i < 2 * MR; i++) {
+		acc[i] = _mm256_madd_epi16(acc[i], one);
+		if (t == DT_Q4_0) acc[i] = _mm256_sub_epi32(acc[i], _mm256_set1_epi32(8 * x->sum[i % MR]));
+		if (t == DT_Q5_1) acc[i] = _mm256_add_epi32(acc[i], _mm256_set1_epi32(16 * x->sum[i % MR]));
 	}
-	put_tile(y, y_stride, part, k.has, rows, n_tok);
-}
-
-INLINE void run(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok, int cols, enum dtype t)
-{
-	const struct tile32 *x = xp;
-	for (int i = 0; i < n_tok; i += MR, x += cols / 32)
-		run_tile(y + i * y_stride, y_stride, panel, x, rows, n_tok - i, cols / 32, t);
 }
 
 static size_t panel_bytes(int cols) { return panel32_bytes(cols); }
@@ -77,7 +51,7 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols) { pack_x32(xp, 
 	}                                                                                                           \
 	static void run_##id(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n, int cols)    \
 	{                                                                                                           \
-		run(y, ys, panel, xp, rows, n, cols, type);                                                         \
+		run32(y, ys, panel, xp, rows, n, cols, type, block_dot);                                       \
 	}                                                                                                           \
 	static const struct kern_gemm gemm_##id = { NR, MR, panel_bytes, xp_bytes, pack_x, run_##id };
 GEMM(q4_0, DT_Q4_0)

@@ -3,7 +3,6 @@
 
 void kern_init_avx2(struct kern *k, unsigned flags)
 {
-	(void)flags;
 	kern_avx2_quant(k);
 	kern_avx2_gemv32(k);
 	kern_avx2_gemv256(k);
@@ -12,4 +11,5 @@ void kern_init_avx2(struct kern *k, unsigned flags)
 	kern_avx2_gemm256(k);
 	kern_avx2_rows(k);
 	kern_avx2_attn(k);
+	if (flags & CPU_AVXVNNI) kern_avxvnni_gemm(k);
 }

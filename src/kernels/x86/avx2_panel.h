@@ -8,7 +8,8 @@ enum { NR = 16, MR = 4 };
 struct panel32 { uint8_t q[8][2][32]; float d[NR], m[NR]; };
 struct tile32 { int8_t q[8][MR][4]; int16_t pair[MR][2]; int32_t sum[MR]; float d[MR], ds[MR]; };
 
-/* sc: each scale twice; mn: the minima of sub-blocks 2 i and 2 i + 1.  Q4_K and Q5_K fill the first 8 of sc. */
+/* sc: each scale twice (AVX-VNNI: as a dword); mn: the minima of sub-blocks 2 i and 2 i + 1 (AVX-VNNI: of a type with a
+ * zero point, the scales).  Q4_K and Q5_K fill the first 8 of sc. */
 struct panel256 { uint8_t q[64][2][32]; int16_t sc[16][2][8][2], mn[8][2][8][2]; float d[NR], dmin[NR]; };
 struct tile256 { int8_t q[64][MR][4]; int16_t pair[16][MR][2], s16[8][MR][2]; float d[MR], pad[12]; };
 
@@ -71,42 +72,43 @@ INLINE void put_words(int16_t dst[8][2][8][2], int g, __m256i v[8])
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) _mm256_storeu_si256((__m256i *)dst[i][g], v[i]);
 }
-/* Each of 8 words twice. */
-INLINE __m256i twice_words(__m128i v)
+/* Each of 8 words twice; `wide`: as a dword. */
+INLINE __m256i twice_words(__m128i v, bool wide)
 {
+	if (wide) return _mm256_cvtepi16_epi32(v);
 	__m256i d = _mm256_cvtepu16_epi32(v);
 	return _mm256_or_si256(d, _mm256_slli_epi32(d, 16));
 }
 
-INLINE void pack_k4_scales(struct panel256 *o, int g, const struct rows8 *r, int64_t at)
+INLINE void pack_k4_scales(struct panel256 *o, int g, const struct rows8 *r, int64_t at, bool wide)
 {
 	__m256i sc[8], mn[8];
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) {
 		__m128i s = _mm256_castsi256_si128(k4_scales(_mm256_castsi128_si256(load128(r->p[i] + at))));
-		sc[i] = twice_words(_mm_cvtepu8_epi16(s));
-		mn[i] = twice_words(_mm_cvtepu8_epi16(_mm_srli_si128(s, 8)));
+		sc[i] = twice_words(_mm_cvtepu8_epi16(s), wide);
+		mn[i] = twice_words(_mm_cvtepu8_epi16(_mm_srli_si128(s, 8)), false);
 	}
 	put_words(o->sc, g, sc);
 	put_words(o->mn, g, mn);
 }
 
-INLINE void pack_k16_scales(struct panel256 *o, int g, const struct rows8 *r, int64_t at, enum dtype t)
+INLINE void pack_k16_scales(struct panel256 *o, int g, const struct rows8 *r, int64_t at, enum dtype t, bool wide)
 {
 	__m256i lo[8], hi[8], mn[8];
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) {
 		__m256i s = _mm256_cvtepi8_epi16(scales16(r->p[i] + at, t));
-		lo[i] = twice_words(_mm256_castsi256_si128(s));
-		hi[i] = twice_words(_mm256_extracti128_si256(s, 1));
-		if (t == DT_Q2_K) mn[i] = _mm256_cvtepi8_epi16(mins16(r->p[i] + at));
+		lo[i] = twice_words(_mm256_castsi256_si128(s), wide);
+		hi[i] = twice_words(_mm256_extracti128_si256(s, 1), wide);
+		mn[i] = t == DT_Q2_K ? _mm256_cvtepi8_epi16(mins16(r->p[i] + at)) : s;
 	}
 	put_words(o->sc, g, lo);
 	put_words(o->sc + 8, g, hi);
-	if (t == DT_Q2_K) put_words(o->mn, g, mn);
+	if (t == DT_Q2_K || wide) put_words(o->mn, g, mn);
 }
 
-INLINE void pack256(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t)
+INLINE void pack256(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t, bool wide)
 {
 	struct panel256 *o = panel;
 	struct rows8 r[2] = { rows8(w, stride, 0, rows), rows8(w, stride, rows > 8 ? 8 : 0, rows) };
@@ -127,8 +129,8 @@ INLINE void pack256(void *panel, const void *w, int64_t stride, int rows, int co
 			else h.lo = rows8_f16(&r[g], at + (t == DT_Q3_K ? 108 : 208));
 			_mm256_storeu_ps(o[b].d + 8 * g, h.lo);
 			_mm256_storeu_ps(o[b].dmin + 8 * g, h.hi);
-			if (t == DT_Q4_K || t == DT_Q5_K) pack_k4_scales(&o[b], g, &r[g], at);
-			else pack_k16_scales(&o[b], g, &r[g], at, t);
+			if (t == DT_Q4_K || t == DT_Q5_K) pack_k4_scales(&o[b], g, &r[g], at, wide);
+			else pack_k16_scales(&o[b], g, &r[g], at, t, wide);
 		}
 }
 
@@ -224,4 +226,85 @@ INLINE void put_tile(float *y, int64_t y_stride, const struct sums part[LEAVES],
 			__m256 v = walk_join(&part[0].v[g * MR + t], 2 * MR, has);
 			_mm256_maskstore_ps(y + t * y_stride + 8 * g, lanes(rows - 8 * g), v);
 		}
+}
+
+/* ---- the walk over blocks; `dot` is a constant and disappears ------------------------------------------------------------ */
+/* acc: I of a block, [8-row group][token] */
+typedef void dot32(__m256i acc[2 * MR], const struct panel32 *w, const struct tile32 *x, enum dtype t);
+typedef void dot256(__m256i acc[2 * MR], const struct panel256 *w, const struct tile256 *x, enum dtype t);
+
+INLINE void run_tile32(float *y, int64_t y_stride, const struct panel32 *w, const struct tile32 *x, int rows, int n_tok, int64_t n,
+                       enum dtype t, dot32 *dot)
+{
+	struct walk k = walk_start(n);
+	struct sums part[LEAVES], s = { { { 0 } } };
+	for (int64_t b = 0; b < n; b++, w++, x++) {
+		__m256i acc[2 * MR];
+		dot(acc, w, x, t);
+#pragma GCC unroll 8
+		for (int i = 0; i < 2 * MR; i++) {
+			const int g = i / MR, o = i % MR;
+			s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + 8 * g), x->d[o], acc[i]);
+			if (min32(t)) s.v[i] = _mm256_fmadd_ps(_mm256_loadu_ps(w->m + 8 * g), _mm256_set1_ps(x->ds[o]), s.v[i]);
+		}
+		if (b + 1 == k.end) {
+			part[walk_close(&k)] = s;
+			s = (struct sums){ { { 0 } } };
+		}
+	}
+	put_tile(y, y_stride, part, k.has, rows, n_tok);
+}
+INLINE void run32(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok, int cols, enum dtype t, dot32 *dot)
+{
+	const struct tile32 *x = xp;
+	for (int i = 0; i < n_tok; i += MR, x += cols / 32)
+		run_tile32(y + i * y_stride, y_stride, panel, x, rows, n_tok - i, cols / 32, t, dot);
+}
+
+/* Sums over a block's pairs of sub-blocks of word pairs in mn times the sums of 16 x: M. */
+INLINE void block_min(__m256i m[2 * MR], const struct panel256 *w, const struct tile256 *x)
+{
+	for (int i = 0; i < 2 * MR; i++) m[i] = _mm256_setzero_si256();
+#pragma GCC unroll 8
+	for (int j = 0; j < 8; j++) {
+		__m256i a = load256(w->mn[j][0]), b = load256(w->mn[j][1]);
+#pragma GCC unroll 4
+		for (int i = 0; i < MR; i++) {
+			__m256i v = spread32(x->s16[j][i]);
+			m[i] = pin(_mm256_add_epi32(m[i], _mm256_madd_epi16(a, v)));
+			m[MR + i] = pin(_mm256_add_epi32(m[MR + i], _mm256_madd_epi16(b, v)));
+		}
+	}
+}
+
+INLINE void run_tile256(float *y, int64_t y_stride, const struct panel256 *w, const struct tile256 *x, int rows, int n_tok, int64_t n,
+                        enum dtype t, dot256 *dot)
+{
+	struct walk k = walk_start(n);
+	struct sums part[LEAVES], s = { { { 0 } } };
+	for (int64_t b = 0; b < n; b++, w++, x++) {
+		__m256i v[2 * MR];
+		dot(v, w, x, t);
+#pragma GCC unroll 8
+		for (int i = 0; i < 2 * MR; i++) s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + i / MR * 8), x->d[i % MR], v[i]);
+		if (min256(t)) {
+			block_min(v, w, x);
+#pragma GCC unroll 8
+			for (int i = 0; i < 2 * MR; i++) {
+				__m256 d = _mm256_mul_ps(_mm256_loadu_ps(w->dmin + i / MR * 8), _mm256_set1_ps(x->d[i % MR]));
+				s.v[i] = _mm256_fnmadd_ps(d, _mm256_cvtepi32_ps(v[i]), s.v[i]);
+			}
+		}
+		if (b + 1 == k.end) {
+			part[walk_close(&k)] = s;
+			s = (struct sums){ { { 0 } } };
+		}
+	}
+	put_tile(y, y_stride, part, k.has, rows, n_tok);
+}
+INLINE void run256(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok, int cols, enum dtype t, dot256 *dot)
+{
+	const struct tile256 *x = xp;
+	for (int i = 0; i < n_tok; i += MR, x += cols / 256)
+		run_tile256(y + i * y_stride, y_stride, panel, x, rows, n_tok - i, cols / 256, t, dot);
 }
