@@ -1,16 +1,21 @@
-/* avx2.h - what the AVX2 and AVX-VNNI kernels share: the leaf walk with 8 rows as lanes, transpose-adds, f16 headers.
- * The 16 lanes of the contract are two vectors.  Only static inline code: every file that includes it is compiled
- * with the AVX2 flags. */
+/* avx2.h - what the AVX2 and AVX-VNNI kernels share: the leaf walk with 8 rows as lanes, transpose-adds, f16
+ * headers. The 16 lanes of the contract are two vectors.  Only static inline code: every file that includes
+ * it is compiled with the AVX2 flags. */
 #pragma once
 #include <immintrin.h>
 #include "kernels/kern.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- leaves: 8 outputs as lanes, units ascending -------------------------------------------------------- */
-struct walk { int64_t n, end; int leaf; unsigned has; };   /* end: the unit after the current leaf's last */
+/* ---- leaves: 8 outputs as lanes, units ascending --------------------------------------------------------
+ */
+struct walk {
+	int64_t n, end;
+	int leaf;
+	unsigned has;
+}; /* end: the unit after the current leaf's last */
 
-INLINE void walk_skip(struct walk *w)                      /* to the next leaf that has units */
+INLINE void walk_skip(struct walk *w) /* to the next leaf that has units */
 {
 	while (w->leaf < LEAVES && leaf_at(w->leaf, w->n) == leaf_at(w->leaf + 1, w->n)) w->leaf++;
 	w->end = leaf_at(w->leaf + 1, w->n);
@@ -33,23 +38,36 @@ INLINE int walk_close(struct walk *w)
 INLINE __m256 walk_join(const __m256 *part, int step, unsigned has)
 {
 	__m256 v[LEAVES];
-	if (has == 0xff) {                   /* 8 units and more: no questions */
-		for (int i = 0; i < LEAVES / 2; i++) v[i] = _mm256_add_ps(part[2 * i * step], part[(2 * i + 1) * step]);
+	if (has == 0xff) { /* 8 units and more: no questions */
+		for (int i = 0; i < LEAVES / 2; i++)
+			v[i] = _mm256_add_ps(part[2 * i * step], part[(2 * i + 1) * step]);
 		return _mm256_add_ps(_mm256_add_ps(v[0], v[1]), _mm256_add_ps(v[2], v[3]));
 	}
 	for (int i = 0; i < LEAVES; i++) v[i] = has >> i & 1 ? part[i * step] : _mm256_setzero_ps();
 	for (int s = 1; s < LEAVES; s *= 2)
 		for (int i = 0; i < LEAVES; i += 2 * s) {
-			if ((has >> i & 1) && (has >> (i + s) & 1)) v[i] = _mm256_add_ps(v[i], v[i + s]);
-			else if (has >> (i + s) & 1) v[i] = v[i + s], has |= 1u << i;
+			if ((has >> i & 1) && (has >> (i + s) & 1))
+				v[i] = _mm256_add_ps(v[i], v[i + s]);
+			else if (has >> (i + s) & 1)
+				v[i] = v[i + s], has |= 1u << i;
 		}
 	return v[0];
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
-INLINE __m256i load256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
-INLINE __m128i load128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
-INLINE __m256i twice128(const void *p) { return _mm256_broadcastsi128_si256(load128(p)); }
+/* ---- memory
+ * ------------------------------------------------------------------------------------------------ */
+INLINE __m256i load256(const void *p)
+{
+	return _mm256_loadu_si256((const __m256i *)p);
+}
+INLINE __m128i load128(const void *p)
+{
+	return _mm_loadu_si128((const __m128i *)p);
+}
+INLINE __m256i twice128(const void *p)
+{
+	return _mm256_broadcastsi128_si256(load128(p));
+}
 INLINE uint32_t load32(const void *p)
 {
 	uint32_t v;
@@ -67,7 +85,8 @@ INLINE void fetch(const uint8_t *p, int bytes)
 	for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
 }
 
-/* ---- sums of dwords inside 128-bit lanes ------------------------------------------------------------------- */
+/* ---- sums of dwords inside 128-bit lanes
+ * ------------------------------------------------------------------- */
 /* Per lane: the sums of the four dwords of a, b, c and d, in that order. */
 INLINE __m256i sum4(__m256i a, __m256i b, __m256i c, __m256i d)
 {
@@ -89,13 +108,18 @@ INLINE __m256i lanes_1(__m256i a, __m256i b)
 	return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-/* ---- rows of a GEMV ---------------------------------------------------------------------------------------- */
+/* ---- rows of a GEMV
+ * ---------------------------------------------------------------------------------------- */
 /* Eight row pointers; rows that do not exist repeat the last, their results are not stored. */
-struct rows8 { const uint8_t *p[8]; int n; };
+struct rows8 {
+	const uint8_t *p[8];
+	int n;
+};
 INLINE struct rows8 rows8(const void *w, int64_t stride, int first, int rows)
 {
 	struct rows8 r = { .n = rows - first < 8 ? rows - first : 8 };
-	for (int i = 0; i < 8; i++) r.p[i] = (const uint8_t *)w + (int64_t)(first + (i < r.n ? i : r.n - 1)) * stride;
+	for (int i = 0; i < 8; i++)
+		r.p[i] = (const uint8_t *)w + (int64_t)(first + (i < r.n ? i : r.n - 1)) * stride;
 	return r;
 }
 /* The f16 at offset `at` of each row, as f32. */
@@ -103,18 +127,28 @@ INLINE __m256 rows8_f16(const struct rows8 *r, int64_t at)
 {
 	__m128i a = _mm_setzero_si128();
 #define AT(i) a = _mm_insert_epi16(a, *(const int16_t *)(const void *)(r->p[i] + at), i)
-	AT(0); AT(1); AT(2); AT(3); AT(4); AT(5); AT(6); AT(7);
+	AT(0);
+	AT(1);
+	AT(2);
+	AT(3);
+	AT(4);
+	AT(5);
+	AT(6);
+	AT(7);
 #undef AT
 	return _mm256_cvtph_ps(a);
 }
 /* Two f16 in each dword, low and high, as f32. */
-struct two_f32 { __m256 lo, hi; };
+struct two_f32 {
+	__m256 lo, hi;
+};
 INLINE struct two_f32 split_f16(__m256i v)
 {
-	const __m256i turn = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
-	                                      0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+	const __m256i turn = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4,
+					      5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
 	v = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(v, turn), 0xd8);
-	return (struct two_f32){ _mm256_cvtph_ps(_mm256_castsi256_si128(v)), _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)) };
+	return (struct two_f32){ _mm256_cvtph_ps(_mm256_castsi256_si128(v)),
+				 _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)) };
 }
 /* The dword at offset `at` of each row. */
 INLINE __m256i rows8_u32(const struct rows8 *r, int64_t at)
@@ -129,7 +163,8 @@ INLINE __m256 chain(__m256 acc, __m256 d, float dx, __m256i dot)
 	return _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(dx)), _mm256_cvtepi32_ps(dot), acc);
 }
 
-/* ---- 16 lanes as two vectors: the fold of exact.h ---------------------------------------------------------- */
+/* ---- 16 lanes as two vectors: the fold of exact.h
+ * ---------------------------------------------------------- */
 INLINE float fold16(__m256 a, __m256 b)
 {
 	a = _mm256_add_ps(a, b);

@@ -1,22 +1,34 @@
-/* avx2_blocks.h - the file's blocks as vectors of unsigned codes in element order.  GEMV multiplies them where they
- * are, GEMM transposes them into panels.  `type` is a constant wherever these are used. */
+/* avx2_blocks.h - the file's blocks as vectors of unsigned codes in element order.  GEMV multiplies them
+ * where they are, GEMM transposes them into panels.  `type` is a constant wherever these are used. */
 #pragma once
 #include "kernels/x86/avx2.h"
 
-/* ---- DOT_X32 --------------------------------------------------------------------------------------------------- */
-struct x32 { const int8_t *q; const float *d, *ds; const int32_t *sum; };
+/* ---- DOT_X32
+ * --------------------------------------------------------------------------------------------------- */
+struct x32 {
+	const int8_t *q;
+	const float *d, *ds;
+	const int32_t *sum;
+};
 INLINE struct x32 x32_of(const void *x, int n)
 {
 	const char *p = x;
-	return (struct x32){ (const int8_t *)p, (const float *)(p + x32_d(n)), (const float *)(p + x32_ds(n)), (const int32_t *)(p + x32_sum(n)) };
+	return (struct x32){ (const int8_t *)p, (const float *)(p + x32_d(n)), (const float *)(p + x32_ds(n)),
+			     (const int32_t *)(p + x32_sum(n)) };
 }
 INLINE int size32(enum dtype t)
 {
 	return t == DT_Q4_0 ? 18 : t == DT_Q4_1 ? 20 : t == DT_Q5_0 ? 22 : t == DT_Q5_1 ? 24 : 34;
 }
 /* w = code - zero */
-INLINE int zero32(enum dtype t) { return t == DT_Q4_0 ? 8 : t == DT_Q5_0 ? 16 : 0; }
-INLINE bool min32(enum dtype t) { return t == DT_Q4_1 || t == DT_Q5_1; }
+INLINE int zero32(enum dtype t)
+{
+	return t == DT_Q4_0 ? 8 : t == DT_Q5_0 ? 16 : 0;
+}
+INLINE bool min32(enum dtype t)
+{
+	return t == DT_Q4_1 || t == DT_Q5_1;
+}
 
 /* The 32 codes of a block; Q8_0: signed. */
 INLINE __m256i codes32(const uint8_t *p, enum dtype t)
@@ -28,25 +40,38 @@ INLINE __m256i codes32(const uint8_t *p, enum dtype t)
 	if (t == DT_Q4_0 || t == DT_Q4_1) return v;
 	/* byte i takes byte i / 8 of the high bits and tests its bit i % 8 */
 	const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
-	const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-	__m256i h = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)load32(p + at)), spread), bit);
+	const __m256i spread =
+		_mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+	__m256i h =
+		_mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)load32(p + at)), spread), bit);
 	return _mm256_or_si256(v, _mm256_and_si256(_mm256_cmpeq_epi8(h, bit), _mm256_set1_epi8(16)));
 }
 
-/* ---- DOT_X256 -------------------------------------------------------------------------------------------------- */
-struct x256 { const int8_t *q; const float *d; const int16_t *s16, *s32; };
+/* ---- DOT_X256
+ * -------------------------------------------------------------------------------------------------- */
+struct x256 {
+	const int8_t *q;
+	const float *d;
+	const int16_t *s16, *s32;
+};
 INLINE struct x256 x256_of(const void *x, int n)
 {
 	const char *p = x;
-	return (struct x256){ (const int8_t *)p, (const float *)(p + x256_d(n)), (const int16_t *)(p + x256_s16(n)),
-		              (const int16_t *)(p + x256_s32(n)) };
+	return (struct x256){ (const int8_t *)p, (const float *)(p + x256_d(n)),
+			      (const int16_t *)(p + x256_s16(n)), (const int16_t *)(p + x256_s32(n)) };
 }
 INLINE int size256(enum dtype t)
 {
 	return t == DT_Q2_K ? 84 : t == DT_Q3_K ? 110 : t == DT_Q4_K ? 144 : t == DT_Q5_K ? 176 : 210;
 }
-INLINE int zero256(enum dtype t) { return t == DT_Q3_K ? 4 : t == DT_Q6_K ? 32 : 0; }
-INLINE bool min256(enum dtype t) { return t == DT_Q2_K || t == DT_Q4_K || t == DT_Q5_K; }
+INLINE int zero256(enum dtype t)
+{
+	return t == DT_Q3_K ? 4 : t == DT_Q6_K ? 32 : 0;
+}
+INLINE bool min256(enum dtype t)
+{
+	return t == DT_Q2_K || t == DT_Q4_K || t == DT_Q5_K;
+}
 
 /* Bit `from` of each byte at bit `to`, other bits of the byte kept apart by the caller's mask. */
 INLINE __m256i move_bit(__m256i v, int from, int to)
@@ -62,12 +87,14 @@ INLINE __m256i codes256(const uint8_t *p, int i, enum dtype t)
 		__m256i q = load256(p + (t == DT_Q4_K ? 16 : 48) + 32 * (i / 2));
 		__m256i v = _mm256_and_si256(move_bit(q, i % 2 * 4, 0), low);
 		if (t == DT_Q4_K) return v;
-		return _mm256_or_si256(v, _mm256_and_si256(move_bit(load256(p + 16), i, 4), _mm256_set1_epi8(16)));
+		return _mm256_or_si256(
+			v, _mm256_and_si256(move_bit(load256(p + 16), i, 4), _mm256_set1_epi8(16)));
 	}
 	if (t == DT_Q6_K) {
 		__m256i q = load256(p + 64 * (i / 4) + 32 * (i % 2)), h = load256(p + 128 + 32 * (i / 4));
 		__m256i v = _mm256_and_si256(move_bit(q, i % 4 / 2 * 4, 0), low);
-		return _mm256_or_si256(v, _mm256_and_si256(move_bit(h, i % 4 * 2, 4), _mm256_set1_epi8(0x30)));
+		return _mm256_or_si256(v,
+				       _mm256_and_si256(move_bit(h, i % 4 * 2, 4), _mm256_set1_epi8(0x30)));
 	}
 	__m256i q = load256(p + (t == DT_Q2_K ? 16 : 32) + 32 * (i / 4));
 	__m256i v = _mm256_and_si256(move_bit(q, i % 4 * 2, 0), _mm256_set1_epi8(3));
@@ -75,7 +102,8 @@ INLINE __m256i codes256(const uint8_t *p, int i, enum dtype t)
 	return _mm256_or_si256(v, _mm256_and_si256(move_bit(load256(p), i, 2), _mm256_set1_epi8(4)));
 }
 
-/* 16 bytes as words, those of even sub-blocks in the low lane, of odd ones in the high lane: the lanes of codes256. */
+/* 16 bytes as words, those of even sub-blocks in the low lane, of odd ones in the high lane: the lanes of
+ * codes256. */
 INLINE __m128i even_odd(__m128i v)
 {
 	return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
@@ -103,15 +131,19 @@ INLINE __m128i scales16(const uint8_t *p, enum dtype t)
 	return _mm_and_si128(load128(p), _mm_set1_epi8(15));
 }
 /* Q2_K */
-INLINE __m128i mins16(const uint8_t *p) { return _mm_and_si128(_mm_srli_epi16(load128(p), 4), _mm_set1_epi8(15)); }
+INLINE __m128i mins16(const uint8_t *p)
+{
+	return _mm_and_si128(_mm_srli_epi16(load128(p), 4), _mm_set1_epi8(15));
+}
 
-/* Headers of Q4_K or Q5_K, one per lane: in each lane the bytes of 8 scales, then those of 8 minima.  The dwords are
- * d and dmin; s0, s1: low six bits of scales and minima 0-3; s2: low nibbles of scales and minima 4-7, whose high bits
- * are on top of s0 and s1. */
+/* Headers of Q4_K or Q5_K, one per lane: in each lane the bytes of 8 scales, then those of 8 minima.  The
+ * dwords are d and dmin; s0, s1: low six bits of scales and minima 0-3; s2: low nibbles of scales and minima
+ * 4-7, whose high bits are on top of s0 and s1. */
 INLINE __m256i k4_scales(__m256i h)
 {
 	const __m256i shift = _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4);
-	const __m256i low = _mm256_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
+	const __m256i low = _mm256_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f,
+					      0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
 	const __m256i high = _mm256_setr_epi32(0, 0x30303030, 0, 0x30303030, 0, 0x30303030, 0, 0x30303030);
 	__m256i a = _mm256_srlv_epi32(_mm256_shuffle_epi32(h, 0xed /* 1 3 2 3 */), shift);
 	__m256i b = _mm256_srli_epi32(_mm256_shuffle_epi32(h, 0xa5 /* 1 1 2 2 */), 2);

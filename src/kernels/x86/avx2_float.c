@@ -1,10 +1,13 @@
 /* avx2_float.c - GEMV and GEMM of the float weights (DOT_F32): F32, F16, BF16, NF4.
  *
- * The 16 lanes of the contract run along K in two vectors.  GEMV takes 4 rows together, so that 8 chains hide the
- * latency of the FMA; GEMM widens 8 rows to f32 once and runs tiles of 2 rows by 3 tokens (12 sums of 16 registers). */
+ * The 16 lanes of the contract run along K in two vectors.  GEMV takes 4 rows together, so that 8 chains hide
+ * the latency of the FMA; GEMM widens 8 rows to f32 once and runs tiles of 2 rows by 3 tokens (12 sums of 16
+ * registers). */
 #include "kernels/x86/avx2.h"
 
-struct pair { __m256 a, b; };
+struct pair {
+	__m256 a, b;
+};
 
 /* 8 codes of NF4, as f32 */
 INLINE __m256 nf4_codes(__m128i index)
@@ -20,9 +23,11 @@ INLINE struct pair nf4_16(const uint8_t *w, int k)
 	float absmax;
 	memcpy(&absmax, b, sizeof absmax);
 	__m128i q = _mm_loadl_epi64((const __m128i *)(b + 4 + k % 64 / 2)), low = _mm_set1_epi8(15);
-	q = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(q, 4), low), _mm_and_si128(q, low));   /* high nibble first */
+	q = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(q, 4), low),
+			      _mm_and_si128(q, low)); /* high nibble first */
 	__m256 s = _mm256_set1_ps(absmax);
-	return (struct pair){ _mm256_mul_ps(nf4_codes(q), s), _mm256_mul_ps(nf4_codes(_mm_srli_si128(q, 8)), s) };
+	return (struct pair){ _mm256_mul_ps(nf4_codes(q), s),
+			      _mm256_mul_ps(nf4_codes(_mm_srli_si128(q, 8)), s) };
 }
 
 INLINE __m256 bf16_8(const uint16_t *p)
@@ -58,7 +63,9 @@ INLINE void fma16(struct pair *acc, struct pair w, struct pair x)
 	acc->b = _mm256_fmadd_ps(w.b, x.b, acc->b);
 }
 
-/* ---- GEMV ---------------------------------------------------------------------------------------------------------- */
+/* ---- GEMV
+ * ----------------------------------------------------------------------------------------------------------
+ */
 /* Folds of four rows (exact.h), in the low lanes. */
 INLINE __m256 fold4(const struct pair v[4])
 {
@@ -85,7 +92,11 @@ INLINE __m256 four_rows(const uint8_t *const p[4], const float *x, int cols, int
 			struct pair v = get16((const uint8_t *)x, k, cols, DT_F32);
 #pragma GCC unroll 4
 			for (int i = 0; i < 4; i++) {
-				_mm_prefetch((const char *)p[i] + ahead + (t == DT_F32 ? 4 * k : t == DT_NF4 ? k / 16 * 9 : 2 * k), _MM_HINT_T0);
+				_mm_prefetch((const char *)p[i] + ahead +
+						     (t == DT_F32   ? 4 * k
+						      : t == DT_NF4 ? k / 16 * 9
+								    : 2 * k),
+					     _MM_HINT_T0);
 				fma16(&acc[i], get16(p[i], k, cols, t), v);
 			}
 		}
@@ -99,15 +110,22 @@ INLINE void gemv(float *y, const void *w, int64_t stride, const void *x, int row
 {
 	for (int i = 0; i < rows; i += 4) {
 		const uint8_t *p[4];
-		for (int r = 0; r < 4; r++) p[r] = (const uint8_t *)w + (int64_t)(i + r < rows ? i + r : rows - 1) * stride;
-		_mm256_maskstore_ps(y + i, lanes(rows - i < 4 ? rows - i : 4), four_rows(p, x, cols, (int)(4 * stride), t));
+		for (int r = 0; r < 4; r++)
+			p[r] = (const uint8_t *)w + (int64_t)(i + r < rows ? i + r : rows - 1) * stride;
+		_mm256_maskstore_ps(y + i, lanes(rows - i < 4 ? rows - i : 4),
+				    four_rows(p, x, cols, (int)(4 * stride), t));
 	}
 }
 
-/* ---- GEMM ---------------------------------------------------------------------------------------------------------- */
+/* ---- GEMM
+ * ----------------------------------------------------------------------------------------------------------
+ */
 enum { ROWS = 8, TOKENS = 3 };
 
-static size_t panel_bytes(int cols) { return ROWS * x_bytes(DOT_F32, cols); }
+static size_t panel_bytes(int cols)
+{
+	return ROWS * x_bytes(DOT_F32, cols);
+}
 
 /* Rows one after the other, widened, whole groups of 16. */
 INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t)
@@ -125,19 +143,23 @@ INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols,
 }
 
 /* 2 rows by n tokens; rows and tokens are `size` floats apart */
-INLINE void tile(float *y, int64_t y_stride, const float *w, const float *x, size_t size, int rows, int n, int cols)
+INLINE void tile(float *y, int64_t y_stride, const float *w, const float *x, size_t size, int rows, int n,
+		 int cols)
 {
 	struct walk l = walk_start((cols + 31) / 32);
 	float part[2 * TOKENS][LEAVES] = { { 0 } };
 	for (int64_t u = 0; u < l.n;) {
 		struct pair acc[2][TOKENS];
 		int end = l.end * 32 < cols ? (int)l.end * 32 : cols;
-		for (int t = 0; t < n; t++) acc[0][t].a = acc[0][t].b = acc[1][t].a = acc[1][t].b = _mm256_setzero_ps();
+		for (int t = 0; t < n; t++)
+			acc[0][t].a = acc[0][t].b = acc[1][t].a = acc[1][t].b = _mm256_setzero_ps();
 		for (int k = (int)u * 32; k < end; k += 16) {
-			struct pair a = load16((const uint8_t *)w, k, DT_F32), b = load16((const uint8_t *)(w + size), k, DT_F32);
+			struct pair a = load16((const uint8_t *)w, k, DT_F32),
+				    b = load16((const uint8_t *)(w + size), k, DT_F32);
 #pragma GCC unroll 3
 			for (int t = 0; t < n; t++) {
-				struct pair v = get16((const uint8_t *)(x + (size_t)t * size), k, cols, DT_F32);
+				struct pair v =
+					get16((const uint8_t *)(x + (size_t)t * size), k, cols, DT_F32);
 				fma16(&acc[0][t], a, v);
 				fma16(&acc[1][t], b, v);
 			}
@@ -148,7 +170,8 @@ INLINE void tile(float *y, int64_t y_stride, const float *w, const float *x, siz
 			for (int r = 0; r < 2; r++) part[2 * t + r][leaf] = fold16(acc[r][t].a, acc[r][t].b);
 	}
 	for (int t = 0; t < n; t++)
-		for (int r = 0; r < 2 && r < rows; r++) y[t * y_stride + r] = leaf_join(part[2 * t + r], l.has);
+		for (int r = 0; r < 2 && r < rows; r++)
+			y[t * y_stride + r] = leaf_join(part[2 * t + r], l.has);
 }
 
 static void run(float *y, int64_t y_stride, const void *panel, const void *x, int rows, int n_tok, int cols)
@@ -156,24 +179,52 @@ static void run(float *y, int64_t y_stride, const void *panel, const void *x, in
 	size_t size = x_bytes(DOT_F32, cols) / sizeof(float);
 	for (int t = 0; t < n_tok; t += TOKENS)
 		for (int r = 0; r < rows; r += 2) {
-			const float *w = (const float *)panel + (size_t)r * size, *v = (const float *)x + (size_t)t * size;
+			const float *w = (const float *)panel + (size_t)r * size,
+				    *v = (const float *)x + (size_t)t * size;
 			float *o = y + t * y_stride + r;
-			if (n_tok - t >= 3) tile(o, y_stride, w, v, size, rows - r, 3, cols);
-			else if (n_tok - t == 2) tile(o, y_stride, w, v, size, rows - r, 2, cols);
-			else tile(o, y_stride, w, v, size, rows - r, 1, cols);
+			if (n_tok - t >= 3)
+				tile(o, y_stride, w, v, size, rows - r, 3, cols);
+			else if (n_tok - t == 2)
+				tile(o, y_stride, w, v, size, rows - r, 2, cols);
+			else
+				tile(o, y_stride, w, v, size, rows - r, 1, cols);
 		}
 }
 
 static const struct kern_gemm gemm = { ROWS, TOKENS, panel_bytes, NULL, NULL, run };
 
-static void gemv_f32(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_F32); }
-static void gemv_f16(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_F16); }
-static void gemv_bf16(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_BF16); }
-static void gemv_nf4(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_NF4); }
-static void pack_f32(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, DT_F32); }
-static void pack_f16(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, DT_F16); }
-static void pack_bf16(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, DT_BF16); }
-static void pack_nf4(void *panel, const void *w, int64_t stride, int rows, int cols) { pack(panel, w, stride, rows, cols, DT_NF4); }
+static void gemv_f32(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_F32);
+}
+static void gemv_f16(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_F16);
+}
+static void gemv_bf16(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_BF16);
+}
+static void gemv_nf4(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_NF4);
+}
+static void pack_f32(void *panel, const void *w, int64_t stride, int rows, int cols)
+{
+	pack(panel, w, stride, rows, cols, DT_F32);
+}
+static void pack_f16(void *panel, const void *w, int64_t stride, int rows, int cols)
+{
+	pack(panel, w, stride, rows, cols, DT_F16);
+}
+static void pack_bf16(void *panel, const void *w, int64_t stride, int rows, int cols)
+{
+	pack(panel, w, stride, rows, cols, DT_BF16);
+}
+static void pack_nf4(void *panel, const void *w, int64_t stride, int rows, int cols)
+{
+	pack(panel, w, stride, rows, cols, DT_NF4);
+}
 
 void kern_avx2_float(struct kern *k)
 {

@@ -1,15 +1,16 @@
 /* avx2_gemv32.c - GEMV of the types with blocks of 32 (DOT_X32), straight from the file's blocks.
  *
- * Eight rows go together: vpmaddubsw and vpmaddwd leave 8 partial sums per row, one transpose-add makes a vector with
- * a row in each lane for the contract's fma chain.
- * Nothing saturates: codes up to 31 give pairs up to 2 * 31 * 127 and fours up to 15748, so that even twice that fits
- * 16 bits; Q8_0 multiplies |w| (up to 128) by x with the sign of w, 2 * 128 * 127 = 32512, and adds in 32 bits. */
+ * Eight rows go together: vpmaddubsw and vpmaddwd leave 8 partial sums per row, one transpose-add makes a
+ * vector with a row in each lane for the contract's fma chain. Nothing saturates: codes up to 31 give pairs
+ * up to 2 * 31 * 127 and fours up to 15748, so that even twice that fits 16 bits; Q8_0 multiplies |w| (up to
+ * 128) by x with the sign of w, 2 * 128 * 127 = 32512, and adds in 32 bits. */
 #include "kernels/x86/avx2_blocks.h"
 
 INLINE __m256i row_sums(const uint8_t *p, __m256i x, enum dtype t)
 {
 	__m256i w = codes32(p, t);
-	__m256i v = t == DT_Q8_0 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
+	__m256i v = t == DT_Q8_0 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+				 : _mm256_maddubs_epi16(w, x);
 	return _mm256_madd_epi16(v, _mm256_set1_epi16(1));
 }
 
@@ -20,7 +21,8 @@ INLINE __m256i four_rows(const uint8_t *const p[4], int64_t at, __m256i x, enum 
 	return t == DT_Q8_0 ? sum4(a, b, c, d) : sum4_i16(a, b, c, d);
 }
 
-INLINE __m256 eight_rows(const struct rows8 *r, const struct x32 *x, int64_t n, const uint8_t *next, enum dtype t)
+INLINE __m256 eight_rows(const struct rows8 *r, const struct x32 *x, int64_t n, const uint8_t *next,
+			 enum dtype t)
 {
 	const int size = size32(t);
 	struct walk w = walk_start(n);
@@ -35,7 +37,8 @@ INLINE __m256 eight_rows(const struct rows8 *r, const struct x32 *x, int64_t n, 
 			struct two_f32 h = split_f16(rows8_u32(r, at));
 			acc = chain(acc, h.lo, x->d[b], dot);
 			acc = _mm256_fmadd_ps(h.hi, _mm256_set1_ps(x->ds[b]), acc);
-		} else acc = chain(acc, rows8_f16(r, at), x->d[b], dot);
+		} else
+			acc = chain(acc, rows8_f16(r, at), x->d[b], dot);
 		if (b + 1 == w.end) {
 			part[walk_close(&w)] = acc;
 			acc = _mm256_setzero_ps();
@@ -54,11 +57,26 @@ INLINE void gemv(float *y, const void *w, int64_t stride, const void *x, int row
 	}
 }
 
-static void gemv_q4_0(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_Q4_0); }
-static void gemv_q4_1(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_Q4_1); }
-static void gemv_q5_0(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_Q5_0); }
-static void gemv_q5_1(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_Q5_1); }
-static void gemv_q8_0(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) { gemv(y, w, stride, x, rows, cols, DT_Q8_0); }
+static void gemv_q4_0(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_Q4_0);
+}
+static void gemv_q4_1(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_Q4_1);
+}
+static void gemv_q5_0(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_Q5_0);
+}
+static void gemv_q5_1(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_Q5_1);
+}
+static void gemv_q8_0(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
+{
+	gemv(y, w, stride, x, rows, cols, DT_Q8_0);
+}
 
 void kern_avx2_gemv32(struct kern *k)
 {

@@ -1,8 +1,12 @@
-/* avx2_math.h - the functions of exact.h on 8 lanes: the same operations in the same order as the scalar ones. */
+/* avx2_math.h - the functions of exact.h on 8 lanes: the same operations in the same order as the scalar
+ * ones. */
 #pragma once
 #include "kernels/x86/avx2.h"
 
-INLINE __m256 set8(float f) { return _mm256_set1_ps(f); }
+INLINE __m256 set8(float f)
+{
+	return _mm256_set1_ps(f);
+}
 /* 2^n, -126 <= n <= 127 */
 INLINE __m256 exp8_pow2(__m256i n)
 {
@@ -10,7 +14,8 @@ INLINE __m256 exp8_pow2(__m256i n)
 }
 INLINE __m256 exp8(__m256 x)
 {
-	__m256 n = _mm256_round_ps(_mm256_mul_ps(x, set8(EXP_LOG2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+	__m256 n = _mm256_round_ps(_mm256_mul_ps(x, set8(EXP_LOG2E)),
+				   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 	__m256 r = _mm256_fmadd_ps(n, set8(-EXP_LN2HI), x);
 	r = _mm256_fmadd_ps(n, set8(-EXP_LN2LO), r);
 	__m256 p = _mm256_fmadd_ps(set8(EXP_P0), r, set8(EXP_P1));
@@ -25,10 +30,22 @@ INLINE __m256 exp8(__m256 x)
 	p = _mm256_andnot_ps(_mm256_cmp_ps(x, set8(EXP_LO), _CMP_LT_OQ), p);
 	return _mm256_blendv_ps(p, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
 }
-INLINE __m256 neg8(__m256 x) { return _mm256_xor_ps(x, set8(-0.0f)); }
-INLINE __m256 one_plus_exp8(__m256 x) { return _mm256_add_ps(set8(1.0f), exp8(x)); }
-INLINE __m256 sigmoid8(__m256 x) { return _mm256_div_ps(set8(1.0f), one_plus_exp8(neg8(x))); }
-INLINE __m256 silu8(__m256 x) { return _mm256_div_ps(x, one_plus_exp8(neg8(x))); }
+INLINE __m256 neg8(__m256 x)
+{
+	return _mm256_xor_ps(x, set8(-0.0f));
+}
+INLINE __m256 one_plus_exp8(__m256 x)
+{
+	return _mm256_add_ps(set8(1.0f), exp8(x));
+}
+INLINE __m256 sigmoid8(__m256 x)
+{
+	return _mm256_div_ps(set8(1.0f), one_plus_exp8(neg8(x)));
+}
+INLINE __m256 silu8(__m256 x)
+{
+	return _mm256_div_ps(x, one_plus_exp8(neg8(x)));
+}
 INLINE __m256 tanh8(__m256 x)
 {
 	__m256 e = _mm256_add_ps(exp8(_mm256_mul_ps(set8(2.0f), x)), set8(1.0f));
@@ -55,4 +72,7 @@ INLINE __m256 erf8(__m256 x)
 	__m256 y = _mm256_fmadd_ps(neg8(_mm256_mul_ps(p, t)), exp8(neg8(_mm256_mul_ps(a, a))), set8(1.0f));
 	return _mm256_blendv_ps(y, neg8(y), _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
 }
-INLINE __m256 gelu8(__m256 x) { return half_times8(x, erf8(_mm256_mul_ps(x, set8(0.7071067811865476f)))); }
+INLINE __m256 gelu8(__m256 x)
+{
+	return half_times8(x, erf8(_mm256_mul_ps(x, set8(0.7071067811865476f))));
+}

@@ -1,27 +1,60 @@
 /* avx2_panel.h - panels of 16 weight rows and tiles of 4 tokens for the integer GEMMs of AVX2 and AVX-VNNI.
- * A vector of codes is [8 rows][4 k]; a token's 4 k are broadcast against it, so that lanes are rows as in GEMV. */
+ * A vector of codes is [8 rows][4 k]; a token's 4 k are broadcast against it, so that lanes are rows as in
+ * GEMV. */
 #pragma once
 #include "kernels/x86/avx2_blocks.h"
 
 enum { NR = 16, MR = 4 };
 
-struct panel32 { uint8_t q[8][2][32]; float d[NR], m[NR]; };
-struct tile32 { int8_t q[8][MR][4]; int16_t pair[MR][2]; int32_t sum[MR]; float d[MR], ds[MR]; };
+struct panel32 {
+	uint8_t q[8][2][32];
+	float d[NR], m[NR];
+};
+struct tile32 {
+	int8_t q[8][MR][4];
+	int16_t pair[MR][2];
+	int32_t sum[MR];
+	float d[MR], ds[MR];
+};
 
-/* sc: each scale twice (AVX-VNNI: as a dword); mn: the minima of sub-blocks 2 i and 2 i + 1 (AVX-VNNI: of a type with a
- * zero point, the scales).  Q4_K and Q5_K fill the first 8 of sc. */
-struct panel256 { uint8_t q[64][2][32]; int16_t sc[16][2][8][2], mn[8][2][8][2]; float d[NR], dmin[NR]; };
-struct tile256 { int8_t q[64][MR][4]; int16_t pair[16][MR][2], s16[8][MR][2]; float d[MR], pad[12]; };
+/* sc: each scale twice (AVX-VNNI: as a dword); mn: the minima of sub-blocks 2 i and 2 i + 1 (AVX-VNNI: of a
+ * type with a zero point, the scales).  Q4_K and Q5_K fill the first 8 of sc. */
+struct panel256 {
+	uint8_t q[64][2][32];
+	int16_t sc[16][2][8][2], mn[8][2][8][2];
+	float d[NR], dmin[NR];
+};
+struct tile256 {
+	int8_t q[64][MR][4];
+	int16_t pair[16][MR][2], s16[8][MR][2];
+	float d[MR], pad[12];
+};
 
-/* pair of a tile: sums of x over k = 0, 1 and over k = 2, 3 (mod 4), as the words of a product of codes hold them. */
+/* pair of a tile: sums of x over k = 0, 1 and over k = 2, 3 (mod 4), as the words of a product of codes hold
+ * them. */
 
-INLINE size_t panel32_bytes(int cols) { return (size_t)(cols / 32) * sizeof(struct panel32); }
-INLINE size_t panel256_bytes(int cols) { return (size_t)(cols / 256) * sizeof(struct panel256); }
-INLINE size_t tiles(int n_tok) { return ((size_t)n_tok + MR - 1) / MR; }
-INLINE size_t tile32_bytes(int n_tok, int cols) { return tiles(n_tok) * (size_t)(cols / 32) * sizeof(struct tile32); }
-INLINE size_t tile256_bytes(int n_tok, int cols) { return tiles(n_tok) * (size_t)(cols / 256) * sizeof(struct tile256); }
+INLINE size_t panel32_bytes(int cols)
+{
+	return (size_t)(cols / 32) * sizeof(struct panel32);
+}
+INLINE size_t panel256_bytes(int cols)
+{
+	return (size_t)(cols / 256) * sizeof(struct panel256);
+}
+INLINE size_t tiles(int n_tok)
+{
+	return ((size_t)n_tok + MR - 1) / MR;
+}
+INLINE size_t tile32_bytes(int n_tok, int cols)
+{
+	return tiles(n_tok) * (size_t)(cols / 32) * sizeof(struct tile32);
+}
+INLINE size_t tile256_bytes(int n_tok, int cols)
+{
+	return tiles(n_tok) * (size_t)(cols / 256) * sizeof(struct tile256);
+}
 
-INLINE void transpose8(__m256i v[8])                 /* 8 x 8 dwords */
+INLINE void transpose8(__m256i v[8]) /* 8 x 8 dwords */
 {
 	__m256i a[8], b[8];
 #pragma GCC unroll 4
@@ -43,7 +76,8 @@ INLINE void transpose8(__m256i v[8])                 /* 8 x 8 dwords */
 	}
 }
 
-/* ---- weights -------------------------------------------------------------------------------------------------------- */
+/* ---- weights
+ * -------------------------------------------------------------------------------------------------------- */
 INLINE void pack32(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t)
 {
 	struct panel32 *o = panel;
@@ -58,8 +92,10 @@ INLINE void pack32(void *panel, const void *w, int64_t stride, int rows, int col
 #pragma GCC unroll 8
 			for (int i = 0; i < 8; i++) _mm256_store_si256((__m256i *)o[b].q[i][g], v[i]);
 			struct two_f32 h;
-			if (min32(t)) h = split_f16(rows8_u32(&r[g], at));
-			else h = (struct two_f32){ rows8_f16(&r[g], at), _mm256_setzero_ps() };
+			if (min32(t))
+				h = split_f16(rows8_u32(&r[g], at));
+			else
+				h = (struct two_f32){ rows8_f16(&r[g], at), _mm256_setzero_ps() };
 			_mm256_storeu_ps(o[b].d + 8 * g, h.lo);
 			_mm256_storeu_ps(o[b].m + 8 * g, h.hi);
 		}
@@ -93,7 +129,8 @@ INLINE void pack_k4_scales(struct panel256 *o, int g, const struct rows8 *r, int
 	put_words(o->mn, g, mn);
 }
 
-INLINE void pack_k16_scales(struct panel256 *o, int g, const struct rows8 *r, int64_t at, enum dtype t, bool wide)
+INLINE void pack_k16_scales(struct panel256 *o, int g, const struct rows8 *r, int64_t at, enum dtype t,
+			    bool wide)
 {
 	__m256i lo[8], hi[8], mn[8];
 #pragma GCC unroll 8
@@ -122,19 +159,25 @@ INLINE void pack256(void *panel, const void *w, int64_t stride, int rows, int co
 				for (int k = 0; k < 8; k++) v[k] = codes256(r[g].p[k] + at, i, t);
 				transpose8(v);
 #pragma GCC unroll 8
-				for (int k = 0; k < 8; k++) _mm256_store_si256((__m256i *)o[b].q[8 * i + k][g], v[k]);
+				for (int k = 0; k < 8; k++)
+					_mm256_store_si256((__m256i *)o[b].q[8 * i + k][g], v[k]);
 			}
 			struct two_f32 h = { .hi = _mm256_setzero_ps() };
-			if (min256(t)) h = split_f16(rows8_u32(&r[g], at + (t == DT_Q2_K ? 80 : 0)));
-			else h.lo = rows8_f16(&r[g], at + (t == DT_Q3_K ? 108 : 208));
+			if (min256(t))
+				h = split_f16(rows8_u32(&r[g], at + (t == DT_Q2_K ? 80 : 0)));
+			else
+				h.lo = rows8_f16(&r[g], at + (t == DT_Q3_K ? 108 : 208));
 			_mm256_storeu_ps(o[b].d + 8 * g, h.lo);
 			_mm256_storeu_ps(o[b].dmin + 8 * g, h.hi);
-			if (t == DT_Q4_K || t == DT_Q5_K) pack_k4_scales(&o[b], g, &r[g], at, wide);
-			else pack_k16_scales(&o[b], g, &r[g], at, t, wide);
+			if (t == DT_Q4_K || t == DT_Q5_K)
+				pack_k4_scales(&o[b], g, &r[g], at, wide);
+			else
+				pack_k16_scales(&o[b], g, &r[g], at, t, wide);
 		}
 }
 
-/* ---- activations: tokens that do not exist repeat the last ------------------------------------------------------------ */
+/* ---- activations: tokens that do not exist repeat the last
+ * ------------------------------------------------------------ */
 /* Dwords of four rows side by side: 16 k. */
 INLINE void interleave4(int8_t q[4][MR][4], const int8_t *const x[MR], int k)
 {
@@ -163,7 +206,8 @@ INLINE void pack_x32(void *xp, const void *x, int n_tok, int cols)
 		struct x32 x4[MR];
 		const int8_t *q[MR];
 		for (int t = 0; t < MR; t++) {
-			x4[t] = x32_of((const char *)x + row * (size_t)(t0 + t < n_tok ? t0 + t : n_tok - 1), cols);
+			x4[t] = x32_of((const char *)x + row * (size_t)(t0 + t < n_tok ? t0 + t : n_tok - 1),
+				       cols);
 			q[t] = x4[t].q;
 		}
 		for (int b = 0; b < cols / 32; b++, o++) {
@@ -191,7 +235,8 @@ INLINE void pack_x256(void *xp, const void *x, int n_tok, int cols)
 		struct x256 x4[MR];
 		const int8_t *q[MR];
 		for (int t = 0; t < MR; t++) {
-			x4[t] = x256_of((const char *)x + row * (size_t)(t0 + t < n_tok ? t0 + t : n_tok - 1), cols);
+			x4[t] = x256_of((const char *)x + row * (size_t)(t0 + t < n_tok ? t0 + t : n_tok - 1),
+					cols);
 			q[t] = x4[t].q;
 		}
 		for (int b = 0; b < cols / 256; b++, o++)
@@ -206,20 +251,27 @@ INLINE void pack_x256(void *xp, const void *x, int n_tok, int cols)
 	}
 }
 
-/* ---- a tile's sums: [8-row group][token] ------------------------------------------------------------------------------- */
-struct sums { __m256 v[2 * MR]; };
+/* ---- a tile's sums: [8-row group][token]
+ * ------------------------------------------------------------------------------- */
+struct sums {
+	__m256 v[2 * MR];
+};
 
-/* Pins a running sum.  GCC otherwise reorders the integer sums of an unrolled loop, forms all products first and spills
- * them: 0.5x. */
+/* Pins a running sum.  GCC otherwise reorders the integer sums of an unrolled loop, forms all products first
+ * and spills them: 0.5x. */
 INLINE __m256i pin(__m256i v)
 {
 	__asm__("" : "+x"(v));
 	return v;
 }
-INLINE __m256i spread32(const void *p) { return _mm256_set1_epi32((int)load32(p)); }
+INLINE __m256i spread32(const void *p)
+{
+	return _mm256_set1_epi32((int)load32(p));
+}
 
 /* Joins the leaves and stores tokens [0, n_tok) of the tile. */
-INLINE void put_tile(float *y, int64_t y_stride, const struct sums part[LEAVES], unsigned has, int rows, int n_tok)
+INLINE void put_tile(float *y, int64_t y_stride, const struct sums part[LEAVES], unsigned has, int rows,
+		     int n_tok)
 {
 	for (int t = 0; t < MR && t < n_tok; t++)
 		for (int g = 0; g < 2; g++) {
@@ -228,13 +280,14 @@ INLINE void put_tile(float *y, int64_t y_stride, const struct sums part[LEAVES],
 		}
 }
 
-/* ---- the walk over blocks; `dot` is a constant and disappears ------------------------------------------------------------ */
+/* ---- the walk over blocks; `dot` is a constant and disappears
+ * ------------------------------------------------------------ */
 /* acc: I of a block, [8-row group][token] */
 typedef void dot32(__m256i acc[2 * MR], const struct panel32 *w, const struct tile32 *x, enum dtype t);
 typedef void dot256(__m256i acc[2 * MR], const struct panel256 *w, const struct tile256 *x, enum dtype t);
 
-INLINE void run_tile32(float *y, int64_t y_stride, const struct panel32 *w, const struct tile32 *x, int rows, int n_tok, int64_t n,
-                       enum dtype t, dot32 *dot)
+INLINE void run_tile32(float *y, int64_t y_stride, const struct panel32 *w, const struct tile32 *x, int rows,
+		       int n_tok, int64_t n, enum dtype t, dot32 *dot)
 {
 	struct walk k = walk_start(n);
 	struct sums part[LEAVES], s = { { { 0 } } };
@@ -245,7 +298,9 @@ INLINE void run_tile32(float *y, int64_t y_stride, const struct panel32 *w, cons
 		for (int i = 0; i < 2 * MR; i++) {
 			const int g = i / MR, o = i % MR;
 			s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + 8 * g), x->d[o], acc[i]);
-			if (min32(t)) s.v[i] = _mm256_fmadd_ps(_mm256_loadu_ps(w->m + 8 * g), _mm256_set1_ps(x->ds[o]), s.v[i]);
+			if (min32(t))
+				s.v[i] = _mm256_fmadd_ps(_mm256_loadu_ps(w->m + 8 * g),
+							 _mm256_set1_ps(x->ds[o]), s.v[i]);
 		}
 		if (b + 1 == k.end) {
 			part[walk_close(&k)] = s;
@@ -254,7 +309,8 @@ INLINE void run_tile32(float *y, int64_t y_stride, const struct panel32 *w, cons
 	}
 	put_tile(y, y_stride, part, k.has, rows, n_tok);
 }
-INLINE void run32(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok, int cols, enum dtype t, dot32 *dot)
+INLINE void run32(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok,
+		  int cols, enum dtype t, dot32 *dot)
 {
 	const struct tile32 *x = xp;
 	for (int i = 0; i < n_tok; i += MR, x += cols / 32)
@@ -277,8 +333,8 @@ INLINE void block_min(__m256i m[2 * MR], const struct panel256 *w, const struct 
 	}
 }
 
-INLINE void run_tile256(float *y, int64_t y_stride, const struct panel256 *w, const struct tile256 *x, int rows, int n_tok, int64_t n,
-                        enum dtype t, dot256 *dot)
+INLINE void run_tile256(float *y, int64_t y_stride, const struct panel256 *w, const struct tile256 *x,
+			int rows, int n_tok, int64_t n, enum dtype t, dot256 *dot)
 {
 	struct walk k = walk_start(n);
 	struct sums part[LEAVES], s = { { { 0 } } };
@@ -286,12 +342,14 @@ INLINE void run_tile256(float *y, int64_t y_stride, const struct panel256 *w, co
 		__m256i v[2 * MR];
 		dot(v, w, x, t);
 #pragma GCC unroll 8
-		for (int i = 0; i < 2 * MR; i++) s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + i / MR * 8), x->d[i % MR], v[i]);
+		for (int i = 0; i < 2 * MR; i++)
+			s.v[i] = chain(s.v[i], _mm256_loadu_ps(w->d + i / MR * 8), x->d[i % MR], v[i]);
 		if (min256(t)) {
 			block_min(v, w, x);
 #pragma GCC unroll 8
 			for (int i = 0; i < 2 * MR; i++) {
-				__m256 d = _mm256_mul_ps(_mm256_loadu_ps(w->dmin + i / MR * 8), _mm256_set1_ps(x->d[i % MR]));
+				__m256 d = _mm256_mul_ps(_mm256_loadu_ps(w->dmin + i / MR * 8),
+							 _mm256_set1_ps(x->d[i % MR]));
 				s.v[i] = _mm256_fnmadd_ps(d, _mm256_cvtepi32_ps(v[i]), s.v[i]);
 			}
 		}
@@ -302,7 +360,8 @@ INLINE void run_tile256(float *y, int64_t y_stride, const struct panel256 *w, co
 	}
 	put_tile(y, y_stride, part, k.has, rows, n_tok);
 }
-INLINE void run256(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok, int cols, enum dtype t, dot256 *dot)
+INLINE void run256(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok,
+		   int cols, enum dtype t, dot256 *dot)
 {
 	const struct tile256 *x = xp;
 	for (int i = 0; i < n_tok; i += MR, x += cols / 256)

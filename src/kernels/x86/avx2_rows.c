@@ -8,14 +8,17 @@ INLINE __m256 get8(const float *x, int i, int n)
 }
 INLINE void put8(float *y, int i, int n, __m256 v)
 {
-	if (n - i >= 8) _mm256_storeu_ps(y + i, v);
-	else _mm256_maskstore_ps(y + i, lanes(n - i), v);
+	if (n - i >= 8)
+		_mm256_storeu_ps(y + i, v);
+	else
+		_mm256_maskstore_ps(y + i, lanes(n - i), v);
 }
 
 static void norm_rms(float *y, const float *x, const float *w, int n, float eps)
 {
 	__m256 a = _mm256_setzero_ps(), b = a;
-	for (int i = 0; i < n; i += 16) {      /* a square is never -0, so that lanes past the end stay as they are */
+	for (int i = 0; i < n;
+	     i += 16) { /* a square is never -0, so that lanes past the end stay as they are */
 		__m256 u = get8(x, i, n), v = get8(x, i + 8, n);
 		a = _mm256_fmadd_ps(u, u, a);
 		b = _mm256_fmadd_ps(v, v, b);
@@ -29,13 +32,15 @@ static void norm_rms(float *y, const float *x, const float *w, int n, float eps)
 
 static void add(float *y, const float *x, float scale, int n)
 {
-	for (int i = 0; i < n; i += 8) put8(y, i, n, _mm256_fmadd_ps(set8(scale), get8(x, i, n), get8(y, i, n)));
+	for (int i = 0; i < n; i += 8)
+		put8(y, i, n, _mm256_fmadd_ps(set8(scale), get8(x, i, n), get8(y, i, n)));
 }
 
 static void attn_merge(float *o, const float *oc, float a, float b, int n)
 {
 	for (int i = 0; i < n; i += 8)
-		put8(o, i, n, _mm256_fmadd_ps(get8(oc, i, n), set8(b), _mm256_mul_ps(get8(o, i, n), set8(a))));
+		put8(o, i, n,
+		     _mm256_fmadd_ps(get8(oc, i, n), set8(b), _mm256_mul_ps(get8(o, i, n), set8(a))));
 }
 
 static void softcap(float *x, float cap, int n)
@@ -54,7 +59,8 @@ INLINE __m256 act8(__m256 g, enum act a)
 	case ACT_SILU: return silu8(g);
 	case ACT_GELU: return gelu8(g);
 	case ACT_GELU_TANH: return gelu_tanh8(g);
-	case ACT_RELU2: return _mm256_and_ps(_mm256_cmp_ps(g, _mm256_setzero_ps(), _CMP_GT_OQ), _mm256_mul_ps(g, g));
+	case ACT_RELU2:
+		return _mm256_and_ps(_mm256_cmp_ps(g, _mm256_setzero_ps(), _CMP_GT_OQ), _mm256_mul_ps(g, g));
 	case ACT_SWIGLU_OAI:
 		g = _mm256_min_ps(set8(7.0f), g);
 		return _mm256_mul_ps(g, sigmoid8(_mm256_mul_ps(set8(1.702f), g)));
@@ -69,7 +75,9 @@ INLINE void act_row(float *y, const float *gate, const float *up, int n, enum ac
 		__m256 g = act8(get8(gate, i, n), a);
 		if (up) {
 			__m256 u = get8(up, i, n);
-			if (a == ACT_SWIGLU_OAI) u = _mm256_add_ps(_mm256_max_ps(set8(-7.0f), _mm256_min_ps(set8(7.0f), u)), set8(1.0f));
+			if (a == ACT_SWIGLU_OAI)
+				u = _mm256_add_ps(_mm256_max_ps(set8(-7.0f), _mm256_min_ps(set8(7.0f), u)),
+						  set8(1.0f));
 			g = _mm256_mul_ps(g, u);
 		}
 		put8(y, i, n, g);
@@ -89,7 +97,8 @@ static void act(float *y, const float *gate, const float *up, int n, enum act a)
 	}
 }
 
-/* ---- rope: 8 pairs (a, b) at a time ------------------------------------------------------------------------------ */
+/* ---- rope: 8 pairs (a, b) at a time
+ * ------------------------------------------------------------------------------ */
 INLINE void turn8(__m256 *a, __m256 *b, __m256 c, __m256 s)
 {
 	__m256 u = _mm256_fmsub_ps(*a, c, _mm256_mul_ps(*b, s));

@@ -1,10 +1,15 @@
-/* avxvnni_gemm.c - GEMM of the integer types by vpdpbusd: the panels and tiles of AVX2, sums in 32 bits from the start.
- * The GEMVs stay AVX2: there the one instruction that a block of 32 codes would save is a tenth of its row. */
+/* avxvnni_gemm.c - GEMM of the integer types by vpdpbusd: the panels and tiles of AVX2, sums in 32 bits from
+ * the start. The GEMVs stay AVX2: there the one instruction that a block of 32 codes would save is a tenth of
+ * its row. */
 #include "kernels/x86/avx2_panel.h"
 
-INLINE __m256i dp(__m256i acc, __m256i u, __m256i s) { return pin(_mm256_dpbusd_avx_epi32(acc, u, s)); }
+INLINE __m256i dp(__m256i acc, __m256i u, __m256i s)
+{
+	return pin(_mm256_dpbusd_avx_epi32(acc, u, s));
+}
 
-/* The panel of Q8_0 holds signed bytes: w + 128 here, and 128 * (sum of x) taken back with the other zero points. */
+/* The panel of Q8_0 holds signed bytes: w + 128 here, and 128 * (sum of x) taken back with the other zero
+ * points. */
 INLINE void block_dot32(__m256i acc[2 * MR], const struct panel32 *w, const struct tile32 *x, enum dtype t)
 {
 	const int zero = t == DT_Q8_0 ? 128 : zero32(t);
@@ -23,12 +28,13 @@ INLINE void block_dot32(__m256i acc[2 * MR], const struct panel32 *w, const stru
 		}
 	}
 #pragma GCC unroll 8
-	for (int i = 0; i < 2 * MR && zero; i++) acc[i] = _mm256_sub_epi32(acc[i], _mm256_set1_epi32(zero * x->sum[i % MR]));
+	for (int i = 0; i < 2 * MR && zero; i++)
+		acc[i] = _mm256_sub_epi32(acc[i], _mm256_set1_epi32(zero * x->sum[i % MR]));
 }
 
 INLINE void block_dot256(__m256i dot[2 * MR], const struct panel256 *w, const struct tile256 *x, enum dtype t)
 {
-	const int depth = t == DT_Q4_K || t == DT_Q5_K ? 8 : 4;       /* steps of 4 k per sub-scale */
+	const int depth = t == DT_Q4_K || t == DT_Q5_K ? 8 : 4; /* steps of 4 k per sub-scale */
 	for (int j = 0; j < 64 / depth; j++) {
 		__m256i acc[2 * MR];
 #pragma GCC unroll 8
@@ -53,13 +59,26 @@ INLINE void block_dot256(__m256i dot[2 * MR], const struct panel256 *w, const st
 	__m256i m[2 * MR];
 	block_min(m, w, x);
 #pragma GCC unroll 8
-	for (int i = 0; i < 2 * MR; i++) dot[i] = _mm256_sub_epi32(dot[i], _mm256_slli_epi32(m[i], t == DT_Q6_K ? 5 : 2));
+	for (int i = 0; i < 2 * MR; i++)
+		dot[i] = _mm256_sub_epi32(dot[i], _mm256_slli_epi32(m[i], t == DT_Q6_K ? 5 : 2));
 }
 
-static size_t bytes32(int cols) { return panel32_bytes(cols); }
-static size_t bytes256(int cols) { return panel256_bytes(cols); }
-static size_t xp32(int n_tok, int cols) { return tile32_bytes(n_tok, cols); }
-static size_t xp256(int n_tok, int cols) { return tile256_bytes(n_tok, cols); }
+static size_t bytes32(int cols)
+{
+	return panel32_bytes(cols);
+}
+static size_t bytes256(int cols)
+{
+	return panel256_bytes(cols);
+}
+static size_t xp32(int n_tok, int cols)
+{
+	return tile32_bytes(n_tok, cols);
+}
+static size_t xp256(int n_tok, int cols)
+{
+	return tile256_bytes(n_tok, cols);
+}
 INLINE void wide32(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t)
 {
 	pack32(panel, w, stride, rows, cols, t);
@@ -68,18 +87,25 @@ INLINE void wide256(void *panel, const void *w, int64_t stride, int rows, int co
 {
 	pack256(panel, w, stride, rows, cols, t, true);
 }
-static void packx32(void *xp, const void *x, int n_tok, int cols) { pack_x32(xp, x, n_tok, cols); }
-static void packx256(void *xp, const void *x, int n_tok, int cols) { pack_x256(xp, x, n_tok, cols); }
+static void packx32(void *xp, const void *x, int n_tok, int cols)
+{
+	pack_x32(xp, x, n_tok, cols);
+}
+static void packx256(void *xp, const void *x, int n_tok, int cols)
+{
+	pack_x256(xp, x, n_tok, cols);
+}
 
-#define GEMM(id, class, type)                                                                                       \
-	static void pack_##id(void *panel, const void *w, int64_t stride, int rows, int cols)                       \
-	{                                                                                                           \
-		wide##class(panel, w, stride, rows, cols, type);                                                    \
-	}                                                                                                           \
-	static void run_##id(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n, int cols)    \
-	{                                                                                                           \
-		run##class(y, ys, panel, xp, rows, n, cols, type, block_dot##class);                                \
-	}                                                                                                           \
+#define GEMM(id, class, type)                                                                                \
+	static void pack_##id(void *panel, const void *w, int64_t stride, int rows, int cols)                \
+	{                                                                                                    \
+		wide##class(panel, w, stride, rows, cols, type);                                             \
+	}                                                                                                    \
+	static void run_##id(float *y, int64_t ys, const void *panel, const void *xp, int rows, int n,       \
+			     int cols)                                                                       \
+	{                                                                                                    \
+		run##class(y, ys, panel, xp, rows, n, cols, type, block_dot##class);                         \
+	}                                                                                                    \
 	static const struct kern_gemm gemm_##id = { NR, MR, bytes##class, xp##class, packx##class, run_##id };
 GEMM(q4_0, 32, DT_Q4_0)
 GEMM(q4_1, 32, DT_Q4_1)
@@ -94,11 +120,16 @@ GEMM(q6_k, 256, DT_Q6_K)
 
 void kern_avxvnni_gemm(struct kern *k)
 {
-	static const struct { enum dtype t; kern_pack *pack; const struct kern_gemm *gemm; } table[] = {
-		{ DT_Q4_0, pack_q4_0, &gemm_q4_0 }, { DT_Q4_1, pack_q4_1, &gemm_q4_1 }, { DT_Q5_0, pack_q5_0, &gemm_q5_0 },
-		{ DT_Q5_1, pack_q5_1, &gemm_q5_1 }, { DT_Q8_0, pack_q8_0, &gemm_q8_0 }, { DT_Q2_K, pack_q2_k, &gemm_q2_k },
-		{ DT_Q3_K, pack_q3_k, &gemm_q3_k }, { DT_Q4_K, pack_q4_k, &gemm_q4_k }, { DT_Q5_K, pack_q5_k, &gemm_q5_k },
-		{ DT_Q6_K, pack_q6_k, &gemm_q6_k },
+	static const struct {
+		enum dtype t;
+		kern_pack *pack;
+		const struct kern_gemm *gemm;
+	} table[] = {
+		{ DT_Q4_0, pack_q4_0, &gemm_q4_0 }, { DT_Q4_1, pack_q4_1, &gemm_q4_1 },
+		{ DT_Q5_0, pack_q5_0, &gemm_q5_0 }, { DT_Q5_1, pack_q5_1, &gemm_q5_1 },
+		{ DT_Q8_0, pack_q8_0, &gemm_q8_0 }, { DT_Q2_K, pack_q2_k, &gemm_q2_k },
+		{ DT_Q3_K, pack_q3_k, &gemm_q3_k }, { DT_Q4_K, pack_q4_k, &gemm_q4_k },
+		{ DT_Q5_K, pack_q5_k, &gemm_q5_k }, { DT_Q6_K, pack_q6_k, &gemm_q6_k },
 	};
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
 		k->w[table[i].t].pack = table[i].pack;
