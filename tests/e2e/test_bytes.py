@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The contract of bytes on the real models: `score --json`, greedy and seeded text are the same bytes for every thread
 count, prefill chunk and instruction set, and for a sequence evaluated at once or continued token by token."""
-import json, os, subprocess, sys
+import json, os, shlex, subprocess, sys
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 MODELS = ["models/SmolLM2-135M-Instruct.Q4_1.gguf", "models/gemma-3-270m-q4_k_m.gguf"]
@@ -38,7 +38,17 @@ def levels():
     return [l for l in known if l in words]
 
 
+def readme_demo():
+    """The session that README shows is what the program prints, letter for letter."""
+    text = open("README.md", encoding="utf-8").read()
+    at = text.index("```\n$ ./lmrun ") + 6
+    command, _, shown = text[at:text.index("```", at)].partition("\n")
+    args = shlex.split(command)[1:]
+    check("README's session", run(args).decode("utf-8").rstrip("\n"), shown.rstrip("\n"))
+
+
 def main():
+    readme_demo()
     isas = levels()
     if len(isas) < 2:
         print(f"FAILED: only {isas} found")
