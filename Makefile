@@ -55,6 +55,8 @@ $(BUILD)/src/kernels/%.o: STRICT :=
 $(BUILD)/tests/%.o: STRICT :=
 $(BUILD)/tests/%.o: CFLAGS += -Itests -Wno-missing-prototypes
 
+# make V=1 shows the commands
+$(if $(V),,$(eval .SILENT:))
 .PHONY: all demo test laws deps bench bench-peers models format clean install
 all: lmrun
 

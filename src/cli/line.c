@@ -164,6 +164,8 @@ void line_close(struct line *l)
 static bool edit_line(struct line *l, struct lm_buf *b)
 {
 	int n = 0;
+	/* libedit shows the prompt before it takes the terminal: a Ctrl-C in between would end the program */
+	el_set(l->el, EL_PREP_TERM, 1);
 	fputs("\033[?2004h", stderr);
 	el_resize(l->el);
 	const char *s = el_gets(l->el, &n);
