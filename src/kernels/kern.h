@@ -14,6 +14,7 @@ typedef void kern_gemv(float *y, const void *w, int64_t w_stride, const void *x,
  * rows once with pack_x (NULL: run takes the rows as they are, xp = rows with stride x_bytes(class, cols));
  * Packed tokens lie in independent tiles of mr: tokens from t0 on (a multiple of mr) begin at xp + xp_bytes(t0, cols), so
  * packing and running can be split there between threads.
+ * One pack_x serves all weight types of a dot class at a level: cpu_linear packs once per class.
  * run computes y[t*y_stride + r] for r < rows <= nr, t < n_tok.  Results equal gemv bit for bit. */
 struct kern_gemm {
 	int nr;                                              /* weight rows per panel */

@@ -39,13 +39,13 @@ struct peak peak_of(unsigned flags)
 	return p;
 }
 
-uint64_t peak_read(const void *p, size_t n)
+uint64_t peak_read(const void *p, size_t n, int streams)
 {
 	const uint64_t *a = p;
 	uint64_t s[8] = { 0 };
-	size_t m = n / 8 / 32 * 8;              /* words in each of four streams */
+	size_t m = n / 64 / (size_t)streams * 8;        /* words in each stream */
 	for (size_t i = 0; i + 8 <= m; i += 8)
-		for (int k = 0; k < 4; k++) {
+		for (int k = 0; k < streams; k++) {
 			const uint64_t *q = a + (size_t)k * m + i;
 			__builtin_prefetch((const char *)q + 4096);
 			for (int j = 0; j < 8; j++) s[j] ^= q[j];

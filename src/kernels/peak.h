@@ -10,5 +10,6 @@ peak_fn peak_i8_c, peak_f32_c, peak_i8_avx2, peak_f32_avx2, peak_f32_avx512, pea
 struct peak { peak_fn *i8, *f32; };
 /* The widest instructions that `flags` admit. */
 struct peak peak_of(unsigned flags);
-/* Bytes read from p[0..n) by one thread with several streams; the sum keeps the loads alive. */
-uint64_t peak_read(const void *p, size_t n);
+/* Reads p[0..n) by one thread in 1 to 4 streams (which number is fastest depends on the processor); the sum keeps the
+ * loads alive. */
+uint64_t peak_read(const void *p, size_t n, int streams);

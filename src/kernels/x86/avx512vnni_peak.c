@@ -1,14 +1,22 @@
-/* avx512vnni_peak.c - register-only rounds of vpdpbusd. */
+/* avx512vnni_peak.c - register-only rounds of vpdpbusd. Written as assembly so that the compiler neither merges
+ * the equal products nor keeps sums in memory. */
 #include "kernels/peak.h"
-#include <immintrin.h>
 
 int64_t peak_i8_avx512vnni(int64_t n)
 {
-	__m512i acc[10], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
-	for (int i = 0; i < 10; i++) acc[i] = _mm512_setzero_si512();
-	for (int64_t r = 0; r < n; r++) {
-		for (int i = 0; i < 10; i++) acc[i] = _mm512_dpbusd_epi32(acc[i], a, b);
-		__asm__ volatile("" : "+v"(acc[0]), "+v"(acc[1]), "+v"(acc[2]), "+v"(acc[3]), "+v"(acc[4]), "+v"(acc[5]), "+v"(acc[6]), "+v"(acc[7]), "+v"(acc[8]), "+v"(acc[9]));
-	}
+	__asm__ volatile("vzeroall\n" ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12");
+	for (int64_t r = 0; r < n; r++)
+		__asm__ volatile(
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm0\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm1\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm2\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm3\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm4\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm5\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm6\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm7\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm8\n"
+			"vpdpbusd %%zmm11, %%zmm12, %%zmm9\n"
+			::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12");
 	return n * 10 * 128;
 }
