@@ -10,7 +10,7 @@ CROSS  ?=
 CC     := $(if $(filter default undefined,$(origin CC)),$(CROSS)gcc,$(CC))
 PREFIX ?= /usr/local
 BUILD  ?= build/$(CONFIG)$(if $(SAN),-san)$(if $(CROSS),-$(CROSS:-=))
-MACHINE := $(shell $(CC) -dumpmachine)
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 NVCC   := $(if $(filter 0,$(CUDA)),,$(shell command -v nvcc 2>/dev/null))
 
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 $(if $(WERROR),-Werror)
