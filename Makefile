@@ -3,7 +3,7 @@
 #   CONFIG=release|debug   SAN=address,undefined   CUDA=0|1|auto   METAL=0|1   WERROR=1   CROSS=aarch64-linux-gnu-
 CONFIG ?= release
 SAN    ?=
-CUDA   ?= auto
+CUDA   ?= 0
 METAL  ?= 0
 WERROR ?=
 CROSS  ?=
@@ -11,7 +11,15 @@ CC     := $(if $(filter default undefined,$(origin CC)),$(CROSS)gcc,$(CC))
 PREFIX ?= /usr/local
 BUILD  ?= build/$(CONFIG)$(if $(SAN),-san)$(if $(CROSS),-$(CROSS:-=))
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
-NVCC   := $(if $(filter 0,$(CUDA)),,$(shell command -v nvcc 2>/dev/null))
+# CUDA=auto: with CUDA where nvcc and g++ are; never in a cross or sanitizer build
+FOUND  := $(if $(filter 0,$(CUDA))$(CROSS)$(SAN),,$(and $(shell command -v g++),$(shell command -v nvcc)))
+NVCC   := $(FOUND)
+ifeq ($(CUDA)$(FOUND),1)
+$(error CUDA=1 needs nvcc and g++ on the PATH, and neither CROSS nor SAN)
+endif
+ifneq ($(filter-out 0,$(METAL)),)
+$(error METAL=$(METAL): there is no Metal backend yet, on macOS or elsewhere; src/metal/metal.h says what goes there)
+endif
 
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 $(if $(WERROR),-Werror)
 STRICT := -Wconversion
@@ -28,18 +36,31 @@ LIBS   := -l:libevent_extra.a -l:libevent_pthreads.a -l:libevent_core.a -l:libja
 
 DIRS   := base quant format tokenizer kernels model engine server cli
 KDIRS  := base quant kernels
-SRC    := $(foreach d,$(DIRS),$(wildcard src/$(d)/*.c)) src/cuda/cuda_stub.c src/metal/metal_stub.c
+SRC    := $(foreach d,$(DIRS),$(wildcard src/$(d)/*.c)) $(if $(NVCC),src/cuda/cuda.c src/cuda/runtime.c,src/cuda/cuda_stub.c) \
+          src/metal/metal_stub.c
 ifneq ($(filter x86_64%,$(MACHINE)),)
 ISA    := $(wildcard src/kernels/x86/*.c)
 else ifneq ($(filter aarch64%,$(MACHINE)),)
 ISA    := $(wildcard src/kernels/arm/*.c)
 endif
 SRC    := $(wildcard $(SRC)) $(ISA)
-OBJ    := $(SRC:%.c=$(BUILD)/%.o)
+OBJ    := $(SRC:%.c=$(BUILD)/%.o) $(if $(NVCC),$(BUILD)/src/cuda/kernels.nv.o)
 LIBOBJ := $(filter-out $(BUILD)/src/cli/%,$(OBJ))
 KOBJ   := $(filter-out %/json.o %/opt.o,$(filter $(foreach d,$(KDIRS),$(BUILD)/src/$(d)/%),$(OBJ)))
 TSRC   := tests/main.c $(wildcard tests/*/test_*.c)
 TOBJ   := $(TSRC:%.c=$(BUILD)/%.o)
+
+# of the architectures we name, those that this nvcc knows; PTX of the last one for what comes after it
+CUDAHOME := $(if $(NVCC),$(patsubst %/bin/,%,$(dir $(realpath $(NVCC)))))
+SM     := $(filter $(if $(NVCC),$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch))),80 86 89 90 100 120)
+SM     := $(filter $(SM),80 86 89 90) $(filter $(SM),100 120)
+NVFLAGS := -std=c++17 -O3 -Isrc -t 2 -Werror all-warnings -Xcompiler -fPIE,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics \
+          $(foreach a,$(SM),-gencode arch=compute_$(a),code=sm_$(a)) \
+          -gencode arch=compute_$(lastword $(SM)),code=compute_$(lastword $(SM))
+ifneq ($(NVCC),)
+LIBS   += -L$(CUDAHOME)/lib64 -l:libcudart_static.a -ldl -lrt -lpthread
+$(BUILD)/src/cuda/runtime.o: ISAFLAGS := -isystem $(CUDAHOME)/include
+endif
 
 # instruction-set files and only they carry their flags
 AVX2    := -mavx2 -mfma -mf16c
@@ -57,15 +78,43 @@ $(BUILD)/tests/%.o: CFLAGS += -Itests -Wno-missing-prototypes
 
 # make V=1 shows the commands
 $(if $(V),,$(eval .SILENT:))
-.PHONY: all demo test laws deps bench bench-peers models format clean install
+.PHONY: all demo test nvcc-check laws deps bench bench-peers models format clean install
 all: lmrun
 
-lmrun: $(OBJ)
+# a change of CUDA= links anew
+$(BUILD)/cuda-$(if $(NVCC),on,off):
+	@mkdir -p $(@D)
+	@rm -f $(BUILD)/cuda-on $(BUILD)/cuda-off
+	@touch $@
+lmrun: $(OBJ) $(BUILD)/cuda-$(if $(NVCC),on,off)
 	$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(STRICT) $(ISAFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.nv.o: %.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVFLAGS) -MMD -MP -c -o $@ $< || \
+	  { echo "make: nvcc cannot compile $< (see above); make CUDA=0 leaves it out" >&2; exit 1; }
+
+# the same kernels in the simulator of tests/cuda
+CXX    := $(if $(filter default undefined,$(origin CXX)),$(CROSS)g++,$(CXX))
+CXXFLAGS := -std=c++17 $(OPT) -Wall -Wextra -Wshadow -Wvla -Wformat=2 $(if $(WERROR),-Werror) $(HARD) -ffp-contract=off \
+          -fno-exceptions -fno-rtti -Isrc -Itests/cuda $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
+SIMOBJ := $(addprefix $(BUILD)/sim/,kernels.o planted.o sim.o) $(BUILD)/src/cuda/cuda.o
+$(BUILD)/sim/%.o: src/cuda/%.cu
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -MMD -MP -x c++ -c -o $@ $<
+$(BUILD)/sim/%.o: tests/cuda/%.cu
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -MMD -MP -x c++ -c -o $@ $<
+$(BUILD)/sim/%.o: tests/cuda/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/tests/cuda/check_cuda.o: CFLAGS += -Itests/cuda
+$(BUILD)/test_cuda: $(BUILD)/tests/cuda/check_cuda.o $(BUILD)/tests/main.o $(SIMOBJ) $(KOBJ)
+	$(CXX) $(LDFLAGS) -o $@ $^ -lcmocka -lm
 
 $(BUILD)/test: $(TOBJ) $(LIBOBJ)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
@@ -88,9 +137,14 @@ test:
 	@tools/setup.sh test
 	@tools/models.sh
 	@tools/venv.sh
-	@$(MAKE) --no-print-directory lmrun $(BUILD)/test $(BUILD)/check_kern
+	@$(MAKE) --no-print-directory lmrun $(BUILD)/test $(BUILD)/test_cuda $(BUILD)/check_kern
+	@$(MAKE) --no-print-directory $(if $(findstring command,$(origin CUDA)),,CUDA=auto) nvcc-check
 	@$(MAKE) --no-print-directory CROSS=aarch64-linux-gnu- CONFIG=release SAN= build/release-aarch64-linux-gnu/check_kern
 	@python3 tools/run_tests.py $(BUILD)
+
+# what the simulator lets pass, nvcc does not
+nvcc-check: $(if $(NVCC),$(BUILD)/src/cuda/kernels.nv.o)
+	@$(if $(NVCC),:,echo "make: src/cuda/kernels.cu is not compiled by nvcc in this build, it runs in the simulator only" >&2)
 
 laws:
 	@python3 tools/laws.py
@@ -129,4 +183,4 @@ clean:
 format:
 	clang-format -i $(shell git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h')
 
--include $(OBJ:.o=.d) $(TOBJ:.o=.d) $(BUILD)/tests/check_kern.d
+-include $(OBJ:.o=.d) $(TOBJ:.o=.d) $(SIMOBJ:.o=.d) $(BUILD)/tests/check_kern.d $(BUILD)/tests/cuda/check_cuda.d

@@ -10,6 +10,7 @@ ARM = "build/release-aarch64-linux-gnu/check_kern"
 PY = "build/venv/bin/python"
 SUITES = [
     ("unit tests", [f"{BUILD}/test"], 900),
+    ("CUDA kernels in the simulator", [f"{BUILD}/test_cuda"], 600),
     ("kernels against the portable ones", [f"{BUILD}/check_kern"], 900),
     ("kernels, NEON under qemu", ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", ARM], 1500),
     ("same bytes on real models", ["python3", "tests/e2e/test_bytes.py"], 900),

@@ -55,7 +55,8 @@ class Usage(Case):
                 self.assertIn(word, out)
         for how in ("version", "--version"):
             self.assertRegex(self.ok(how), r"^lmrun \d+\.\d+\.\d+ ")
-        self.assertIn("cpu", self.ok("--list-devices"))
+        names = [line.split()[0].split(":")[0] for line in self.ok("--list-devices").splitlines()]
+        self.assertEqual(sorted(set(names)), ["cpu", "cuda", "metal", "ref"])
 
     def test_wrong_usage_is_2(self):
         self.fails(2, "did you mean --threads?", "--thread", "3")
