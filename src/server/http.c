@@ -260,7 +260,9 @@ static void on_output(struct evbuffer *out, const struct evbuffer_cb_info *info,
 	if (info->n_added == 0 || evbuffer_get_length(out) > 2048) return;
 	const char *p = (const char *)evbuffer_pullup(out, -1);
 	size_t n = evbuffer_get_length(out);
-	if (!p || n < 12 || memcmp(p, "HTTP/1.", 7) || !memmem(p, n, "<HTML><HEAD>", 12)) return;
+	if (!p || n < 12 || memcmp(p, "HTTP/1.", 7)) return;
+	const char *end = memmem(p, n, "\r\n\r\n", 4);         /* our own bodies are JSON and may speak of HTML */
+	if (!end || n - (size_t)(end - p) < 16 || memcmp(end + 4, "<HTML><HEAD>", 12)) return;
 	int status = (p[9] - '0') * 100 + (p[10] - '0') * 10 + p[11] - '0';
 	const char *eol = memchr(p, '\r', n), *why = p + 13;
 	int why_n = eol && eol > why ? (int)(eol - why) : 0;

@@ -306,6 +306,17 @@ class Wire(WithServer):
         self.assertGreater(out.find(b"HTTP/1.1 400"), out.find(b"data: [DONE]"))
         self.assertEqual(self.s.http("GET", "/health")[0], 200)
 
+    def test_answers_may_speak_of_html(self):
+        page = "<HTML><HEAD>"                                # what evhttp's own error pages begin with
+        ask = {"prompt": page, "echo": True, "max_tokens": 0}
+        st, h, got = self.s.http("POST", "/v1/completions", ask)
+        self.assertEqual((st, got["choices"][0]["text"]), (200, page))
+        st, h, got = self.s.http("POST", "/v1/completions", {**ask, "stream": True})
+        self.assertEqual((st, h["Content-Type"]), (200, "text/event-stream"))
+        self.assertEqual(json.loads(got.split("\n")[0][6:])["choices"][0]["text"], page)
+        st, h, got = self.s.http("GET", "/" + page)
+        self.assertEqual((st, got["error"]["message"]), (404, f"there is no /{page} here"))
+
     def test_a_client_that_leaves_costs_no_more(self):
         for stream, reset in ((True, False), (False, False), (True, True), (False, True)):
             c = socket.create_connection(("127.0.0.1", self.s.port), 30)
