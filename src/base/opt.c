@@ -49,6 +49,9 @@ static int bad_number(const struct opt *o, const char *kind, const char *where, 
 {
 	if (o->min == 0 && o->max == 0)
 		return lm_fail(err, LM_EINVAL, "%s takes %s, not '%.80s'", where, kind, text);
+	if (o->type == OPT_U64 && o->max == 0)
+		return lm_fail(err, LM_EINVAL, "%s takes %s from %.0f to %llu, not '%.80s'", where, kind, o->min,
+			       (unsigned long long)UINT64_MAX, text);
 	return lm_fail(err, LM_EINVAL, "%s takes %s from %.10g to %.10g, not '%.80s'", where, kind, o->min,
 		       o->max, text);
 }

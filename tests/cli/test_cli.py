@@ -64,6 +64,7 @@ class Usage(Case):
         self.fails(2, "no model given", "-p", "x")
         self.fails(2, "no prompt", "-m", CHAT)
         self.fails(2, "from 0 to 1", "-m", CHAT, "-p", "x", "--top-p", "2")
+        self.fails(2, "from -1 to 18446744073709551615", "-m", CHAT, "-p", "x", "-s", "18446744073709551616")
         self.fails(2, "unknown option --mirostat", "-m", CHAT, "-p", "x", "--mirostat", "2")
         self.fails(2, "'x' is not a token id", "-m", CHAT, "--tokens", "1,x")
         self.fails(2, "49152", "-q", "-m", CHAT, "--tokens", "1,49152", "-n", "1")
