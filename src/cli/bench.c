@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/bench.h"
 #include "cli/cli.h"
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@ struct bench {
 	struct opt_list models;
 	int n_prompt, n_gen, reps, n_threads, n_batch;
 	const char *format, *device, *only, *kv;
-	bool kernels, json, help;
+	bool kernels, json, lines, help;     /* lines: jsonl */
 };
 #define AT(f) offsetof(struct bench, f)
 static const struct opt table[] = {
@@ -108,7 +109,7 @@ static void json_row(const struct bench *b, const struct lm_model_info *m, int p
 	time_t now = time(NULL);
 	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
 	double n = pp + tg;
-	lm_buf_fmt(&o, "%s  {\"build_version\":\"" LMRUN_VERSION "\",\"cpu_info\":", first ? "" : ",\n");
+	lm_buf_fmt(&o, "%s{\"build_version\":\"" LMRUN_VERSION "\",\"cpu_info\":", b->lines ? "" : first ? "  " : ",\n  ");
 	lm_json_string(&o, cpu_model(), strlen(cpu_model()));
 	lm_buf_str(&o, ",\"model_filename\":");
 	lm_json_string(&o, m->path, strlen(m->path));
@@ -122,6 +123,7 @@ static void json_row(const struct bench *b, const struct lm_model_info *m, int p
 	for (int i = 0; i < r->n; i++) lm_buf_fmt(&o, "%s%.6g", i ? "," : "", r->ts[i]);
 	lm_buf_fmt(&o, "],\"load_ms\":%.2f,\"ttft_ms\":%.2f,\"peak_rss_bytes\":%.0f,\"weights_gbps\":%.3f,\"read_gbps\":%.3f}", m->t_load * 1e3, ttft * 1e3,
 	           peak_rss(), r->gbps, bw);
+	if (b->lines) lm_buf_char(&o, '\n');
 	fputs(lm_buf_cstr(&o), stdout);
 	lm_buf_free(&o);
 }
@@ -165,6 +167,14 @@ static int bench_model(const struct bench *b, const char *path, double bw, bool 
 	return rc;
 }
 
+/* What was printed has reached its file; a reader that went away is none of our concern. */
+static int written(void)
+{
+	errno = 0;
+	if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE) return CLI_OK;
+	return cli_say(CLI_FAILED, "cannot write the result: %s", errno ? strerror(errno) : "an earlier write failed");
+}
+
 int bench_main(int argc, char **argv)
 {
 	struct bench b = { .n_prompt = 512, .n_gen = 128, .reps = 5 };
@@ -173,7 +183,8 @@ int bench_main(int argc, char **argv)
 	int n_opt = (int)(sizeof table / sizeof table[0]), status = CLI_OK;
 	bool first = true;
 	if (opt_parse(&b, table, n_opt, argc, argv, &rest, &err)) return cli_say(CLI_USAGE, "%s", err.msg);
-	if (b.format && strcmp(b.format, "md")) b.json = true;
+	b.lines = b.format && strcmp(b.format, "jsonl") == 0;
+	b.json |= b.lines || (b.format && strcmp(b.format, "json") == 0);
 	for (int i = 0; i < rest.n; i++)
 		if (i || strcmp(rest.v[i], "bench")) return cli_say(CLI_USAGE, "bench: %s is no option (models are given with -m)", rest.v[i]);
 	if (b.help) {
@@ -181,20 +192,20 @@ int bench_main(int argc, char **argv)
 		opt_help(&h, table, n_opt);
 		fputs(lm_buf_cstr(&h), stdout);
 		lm_buf_free(&h);
-		return CLI_OK;
+		return written();
 	}
-	if (b.kernels) return bench_kernels(b.json, b.only) ? cli_say(CLI_MEMORY, "bench: out of memory") : CLI_OK;
+	if (b.kernels) return bench_kernels(b.json, b.only) ? cli_say(CLI_MEMORY, "bench: out of memory") : written();
 	if (b.models.n == 0) return cli_say(CLI_USAGE, "bench: no model (-m FILE, repeatable)");
 	double bw = bench_bandwidth(b.n_threads);
-	if (b.json) printf("[\n");
+	if (b.json) fputs(b.lines ? "" : "[\n", stdout);
 	else
 		printf("%s; memory read %.1f GB/s\n\n| model                    |        size |    params | device | thr |   test |                t/s | GB/s (of read) | load ms | ttft ms | peak MiB |\n"
 		       "|--------------------------|-------------|-----------|--------|-----|--------|--------------------|----------------|---------|---------|----------|\n",
 		       cpu_model(), bw);
 	for (int i = 0; i < b.models.n && status == CLI_OK; i++)
 		if (bench_model(&b, b.models.v[i], bw, &first, &err)) status = cli_fail_open(&err);
-	if (b.json) printf("\n]\n");
+	if (b.json && !b.lines) printf("\n]\n");
 	opt_list_free(&b.models);
 	opt_list_free(&rest);
-	return status;
+	return status == CLI_OK ? written() : status;
 }

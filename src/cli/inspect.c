@@ -346,8 +346,8 @@ static int write_out(struct lm_buf *b)
 	int status = CLI_OK;
 	if (b->bad)
 		status = cli_say(CLI_MEMORY, "out of memory");
-	else if (fwrite(lm_buf_cstr(b), 1, b->n, stdout) != b->n || fflush(stdout))
-		status = CLI_FAILED;
+	else if ((status = cli_write(lm_buf_cstr(b), b->n)) == -1)
+		status = CLI_OK;                       /* a reader that went away */
 	lm_buf_free(b);
 	return status;
 }

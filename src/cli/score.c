@@ -195,8 +195,10 @@ int score_main(struct cli *c)
 	}
 	if (rows) {
 		bool bad = ferror(rows);
+		errno = 0;
 		if (fclose(rows) || bad)
-			status = cli_say(CLI_FAILED, "%s: %s", c->logprobs_out, strerror(errno));
+			status = cli_say(CLI_FAILED, "%s: %s", c->logprobs_out,
+					 errno ? strerror(errno) : "not everything could be written");
 	}
 	lm_engine_close(e);
 	return status;

@@ -203,6 +203,20 @@ class Process(Case):
         self.assertIn(b"No space left", p.stderr)
         self.assertEqual(p.stderr.count(b"\n"), 1)
 
+    def test_a_full_disk_is_said_by_every_verb(self):
+        for args in (["inspect", CHAT], ["inspect", CHAT, "--json"], ["bench", "--help"], ["help"], ["tokenize", "-m", CHAT, "x"],
+                     ["bench", "-m", CHAT, "-p", "4", "-n", "0", "-r", "1"]):
+            with self.subTest(args), open("/dev/full", "wb") as full:
+                p = subprocess.run([LMRUN, *args], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, env=ENV)
+                self.assertEqual((p.returncode, p.stderr.count(b"No space left")), (1, 1), p.stderr)
+
+    def test_bench_formats(self):
+        args = ["bench", "-m", CHAT, "-p", "4", "-n", "2", "-r", "1", "-o"]
+        rows = json.loads(self.ok(*args, "json"))
+        lines = [json.loads(l) for l in self.ok(*args, "jsonl").splitlines()]
+        for got in (rows, lines):
+            self.assertEqual([(r["n_prompt"], r["n_gen"]) for r in got], [(4, 0), (0, 2)])
+
     def test_closed_standard_streams(self):
         for close in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
             rc = subprocess.run(f'exec "{LMRUN}" -m "{CHAT}" -p Hi -n 2 -s 1 {close}', shell=True, capture_output=True, env=ENV).returncode
@@ -302,6 +316,8 @@ class Score(Case):
         self.fails(2, "49152", "score", "-q", "-m", CHAT, "--tokens", "1,49152")
         self.fails(2, "line 1", "score", "-q", "-m", CHAT, "--stdin", stdin="[1,-1]")
         self.fails(1, "line 1", "score", "-q", "-m", CHAT, "--stdin", stdin="[1,")
+        rc, out, err = run("score", "-q", "-m", CHAT, "--tokens", "1,2", "--json", "--logprobs-out", "/dev/full")
+        self.assertEqual((rc, err), (1, "lmrun: /dev/full: not everything could be written\n"))
         self.fails(1, "no/dir", "score", "-q", "-m", CHAT, "--tokens", "1,2", "--logprobs-out", "no/dir/x")
 
 
