@@ -120,7 +120,8 @@ static void get_health(struct server *s, struct http_call *c)
 /* ---- who may ask --------------------------------------------------------------------------------------- */
 static bool is_loopback(const char *h)
 {
-	return strcasecmp(h, "localhost") == 0 || strncmp(h, "127.", 4) == 0 || strcmp(h, "::1") == 0 ||
+	unsigned char a[4];                      /* 127.example is a name, and may be anybody's */
+	return strcasecmp(h, "localhost") == 0 || (inet_pton(AF_INET, h, a) == 1 && a[0] == 127) || strcmp(h, "::1") == 0 ||
 	       strcmp(h, "[::1]") == 0;
 }
 

@@ -367,6 +367,14 @@ class Life(unittest.TestCase):
             self.assertIn(port, r.stderr)
 
     def test_open_host_needs_a_key(self):
+        for args in (["-p", "x"], ["-i"], ["--json"], ["--tokens", "1"]):        # taken by no one
+            r = self.end("--serve", "0", *args)
+            self.assertEqual((r.returncode, r.stderr.count("\n")), (2, 1), r.stderr)
+        r = self.end("--serve", "0", "--host", "127.nowhere.invalid")            # a name, not loopback
+        self.assertEqual((r.returncode, r.stderr.count("\n")), (2, 1), r.stderr)
+        self.assertIn("API key", r.stderr)
+        r = self.end("--serve", "0", "--host", "nowhere.invalid", "--api-key", "k")
+        self.assertEqual((r.returncode, r.stderr), (1, "lmrun: cannot listen on nowhere.invalid port 0: no such address\n"))
         r = self.end("--serve", str(free_port()), "--host", "0.0.0.0")
         self.assertNotEqual(r.returncode, 0)
         self.assertIn("API key", r.stderr)
