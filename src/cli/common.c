@@ -105,7 +105,7 @@ static void remarks(const struct cli *c)
 static int not_opened(const struct lm_engine_opt *o, const struct lm_err *err)
 {
 	bool absent = err->code == LM_EIO && access(o->model, F_OK) != 0;
-	bool tmpl = o->chat_template && strncmp(err->msg, "chat template", 13) == 0;
+	bool tmpl = o->chat_template && err->code != LM_ENOMEM && strncmp(err->msg, "chat template", 13) == 0;
 	if (absent) return cli_say(CLI_FAILED, "%s (`make models` fetches small models into models/)", err->msg);
 	return tmpl ? cli_say(CLI_FAILED, "%s", err->msg) : cli_fail_open(err);
 }

@@ -154,7 +154,6 @@ static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct 
 		return lm_fail(err, LM_EINVAL, "chat template '%.60s' is neither template text nor the name of a built-in one", t);
 	if (t) {
 		int rc = chat_compile(&e->chat, t, n, err);
-		if (rc) lm_context(err, "chat template: ");
 		e->info.has_chat_template = rc == 0;
 		return rc;
 	}
@@ -164,7 +163,7 @@ static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct 
 		return 0;
 	}
 	e->info.has_chat_template = true;
-	if (chat_compile(&e->chat, t, n, &e->chat_err)) lm_context(&e->chat_err, "the model's chat template: ");
+	if (chat_compile(&e->chat, t, n, &e->chat_err)) lm_context(&e->chat_err, "the model's ");
 	return 0;
 }
 

@@ -78,7 +78,7 @@ class Usage(Case):
         self.fails(1, "no/such.txt", "-m", CHAT, "-f", "no/such.txt")
         self.fails(1, "byte 2 is 0xff", "-m", CHAT, stdin=b"ab\xff")
         self.fails(1, "0x00", "-m", CHAT, stdin=b"ab\0")
-        self.fails(1, "chat template", "-q", "-m", CHAT, "-p", "x", "--chat-template", "{% if %}")
+        self.fails(1, "lmrun: chat template, line 1 column ", "-q", "-m", CHAT, "-p", "x", "--chat-template", "{% if %}")
 
     def test_no_model_is_3(self):
         with tempfile.NamedTemporaryFile(suffix=".gguf") as f:
