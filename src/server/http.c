@@ -312,8 +312,11 @@ static int bound_port(struct http *h)
 	return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
 }
 
-/* What libevent would print: our own sentence says it. */
-static void no_log(int severity, const char *msg) { (void)severity, (void)msg; }
+/* What libevent would print: our own sentence says it, but for errors after which it ends the process. */
+static void on_log(int severity, const char *msg)
+{
+	if (severity >= EVENT_LOG_ERR) lm_log(LM_LOG_ERROR, "libevent: %s", msg);
+}
 
 int http_open(struct http **out, const char *host, int port, http_handler *handler, void *ud, struct lm_err *err)
 {
@@ -322,7 +325,7 @@ int http_open(struct http **out, const char *host, int port, http_handler *handl
 	if (!h) return lm_fail(err, LM_ENOMEM, "out of memory for the server");
 	h->handler = handler;
 	h->ud = ud;
-	event_set_log_callback(no_log);
+	event_set_log_callback(on_log);
 	if (evthread_use_pthreads() == 0) h->base = event_base_new();
 	if (h->base) h->ev = evhttp_new(h->base);
 	if (!h->ev) {
