@@ -145,11 +145,21 @@ static void fill_floats(float *x, int n, enum fill fill)
 		       fill == FILL_SUBNORMAL ? rnd_f() * 1e-38f : fill == FILL_HUGE ? rnd_f() * 1e30f : rnd_gauss();
 }
 
-/* Fills a row of the class by the C quantiser; `ext`: every code at +-127. */
+/* Groups of 32 of very different sizes, so that every shift of X256 occurs. */
+static void vary_groups(float *x, int n)
+{
+	for (int g = 0; g + 32 <= n; g += 32) {
+		float f = 1.0f / (float)(1 << rnd() % 6);
+		for (int i = 0; i < 32; i++) x[g + i] *= f;
+	}
+}
+
+/* Fills a row of the class by the C quantiser. */
 static void make_x(char *dst, enum dot_class c, int cols, enum fill fill, const struct kern *ck)
 {
 	float *x = malloc((size_t)cols * sizeof *x);
 	fill_floats(x, cols, fill);
+	if (c == DOT_X256) vary_groups(x, cols);
 	if (c == DOT_F32) {
 		memset(dst, 0, x_bytes(c, cols));
 		memcpy(dst, x, (size_t)cols * 4);
@@ -261,6 +271,7 @@ static void check_quant(const struct kern *k, const struct kern *ck, bool wide)
 			struct guard x = guard_new((size_t)cols * 4), a = guard_new(size), b = guard_new(size);
 			float *v = (float *)x.p;
 			fill_floats(v, cols, (enum fill)f);
+			if (wide && n % 2) vary_groups(v, cols);
 			if (f == FILL_RAW)       /* ties, infinities and NaN */
 				for (int i = 0; i < cols; i++)
 					v[i] = i % 97 == 3 && n % 4 == 0 ? NAN : i % 89 == 5 && n % 4 == 1 ? INFINITY : (float)((int)(rnd() % 255) - 127) * 0.5f;

@@ -187,7 +187,7 @@ static float row_x256(const uint8_t *w, const uint8_t *x, int cols, unpack256 *u
 {
 	const int8_t *xq = (const int8_t *)x;
 	const float *dx = (const float *)(x + x256_d(cols));
-	const int16_t *s16 = (const int16_t *)(x + x256_s16(cols));
+	const int16_t *s16 = (const int16_t *)(x + x256_s16(cols)), *h = (const int16_t *)(x + x256_h(cols));
 	int64_t n = cols / 256;
 	float part[LEAVES] = { 0 };
 	unsigned has = 0;
@@ -198,7 +198,7 @@ static float row_x256(const uint8_t *w, const uint8_t *x, int cols, unpack256 *u
 			int dot = 0, min = 0;
 			unpack(&o, w + (size_t)b * size);
 			for (int j = 0; j < 16; j++) {
-				dot += o.sc[j] * dot_i8(o.q + 16 * j, xq + 256 * b + 16 * j, 16);
+				dot += o.sc[j] * (1 << h[8 * b + j / 2]) * dot_i8(o.q + 16 * j, xq + 256 * b + 16 * j, 16);
 				if (has_min) min += o.mn[j] * s16[16 * b + j];
 			}
 			acc = fmaf(o.d * dx[b], (float)dot, acc);
@@ -298,25 +298,49 @@ GEMV_F32(bf16)
 GEMV_F32(nf4)
 
 /* ---- activation rows ----------------------------------------------------------------------------------- */
-/* One block of n elements; returns the scale. */
-static float quant_block(int8_t *q, const float *x, int n)
+/* The largest |x|, as bits, so that a NaN wins. */
+static float abs_max(const float *x, int n)
 {
 	uint32_t max = 0;
+	float a;
 	for (int i = 0; i < n; i++) {
 		uint32_t u;
 		memcpy(&u, x + i, 4);
 		u &= 0x7fffffff;
 		max = u > max ? u : max;
 	}
-	float a;
 	memcpy(&a, &max, 4);
-	if (a < X_TINY || max >= 0x7f800000) {
+	return a;
+}
+
+/* One block of n elements; returns the scale. */
+static float quant_block(int8_t *q, const float *x, int n)
+{
+	float a = abs_max(x, n);
+	if (!(a >= X_TINY && a < INFINITY)) {
 		memset(q, 0, (size_t)n);
 		return a < X_TINY ? 0 : a;
 	}
 	float id = 127.0f / a;
 	for (int i = 0; i < n; i++) q[i] = (int8_t)rintf(x[i] * id);
 	return a / 127.0f;
+}
+
+/* A block of 256 with its eight shifts. */
+static float quant_block256(int8_t *q, int16_t *h, const float *x)
+{
+	float a = abs_max(x, 256);
+	memset(q, 0, 256);
+	memset(h, 0, 8 * sizeof *h);
+	if (!(a >= X_TINY && a < INFINITY)) return a < X_TINY ? 0 : a;
+	for (int j = 0; j < 8; j++) {
+		float b = abs_max(x + 32 * j, 32), id = 127.0f / a;
+		int e = b * 8 <= a ? 3 : b * 4 <= a ? 2 : b * 2 <= a ? 1 : 0;
+		id *= (float)(1 << e);
+		for (int i = 0; i < 32; i++) q[32 * j + i] = (int8_t)rintf(x[32 * j + i] * id);
+		h[j] = (int16_t)(3 - e);
+	}
+	return a / 127.0f * 0.125f;
 }
 
 static int sum_i8(const int8_t *q, int n)
@@ -345,8 +369,9 @@ static void quant_x256(void *dst, const float *x, int n)
 	int8_t *q = dst;
 	float *d = (float *)(p + x256_d(n));
 	int16_t *s16 = (int16_t *)(p + x256_s16(n)), *s32 = (int16_t *)(p + x256_s32(n));
-	for (int b = 0; b < n / 256; b++) d[b] = quant_block(q + 256 * b, x + 256 * b, 256);
-	for (int j = 0; j < n / 16; j++) s16[j] = (int16_t)sum_i8(q + 16 * j, 16);
+	int16_t *h = (int16_t *)(p + x256_h(n));
+	for (int b = 0; b < n / 256; b++) d[b] = quant_block256(q + 256 * b, h + 8 * b, x + 256 * b);
+	for (int j = 0; j < n / 16; j++) s16[j] = (int16_t)(sum_i8(q + 16 * j, 16) * (1 << h[j / 2]));
 	for (int j = 0; j < n / 32; j++) s32[j] = (int16_t)(s16[2 * j] + s16[2 * j + 1]);
 }
 

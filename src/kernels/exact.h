@@ -13,9 +13,11 @@
  *     acc = fma(mw, dx * (float)S, acc)           only for types with a minimum (Q4_1, Q5_1: w = dw*wq + mw)
  * wq is the signed value (Q4_0: q-8, Q5_0: q-16, Q8_0: q; Q4_1, Q5_1: q).  dw, mw: the block's f16 fields as f32.
  *
- * DOT_X256.  xq and dx per 256 elements, S16[j] = sum of xq over 16 elements.  Per block ascending:
- *     I = sum_j sc_j * (sum over sub-block j of wq*xq)                        exact int32
- *     M = sum_j mn_j * (sum over sub-block j of xq)                           exact int32
+ * DOT_X256.  xq and dx per 256 elements, and a shift h of 0 to 3 bits per 32 elements: an element is dx * (xq << h), so a
+ * group of small elements keeps up to three bits more than its block's largest would leave it.  Per block ascending, with
+ * h_j the shift of sub-block j:
+ *     I = sum_j (sc_j << h_j) * (sum over sub-block j of wq*xq)               exact, below 2^31 for every type
+ *     M = sum_j mn_j * (sum over sub-block j of xq << h_j)                    exact int32
  *     acc = fma(dw * dx, (float)I, acc)
  *     acc = fma(-(dmin * dx), (float)M, acc)      only for types with minima (Q2_K, Q4_K, Q5_K)
  * Signed values: Q3_K q-4 with scale sc-32; Q6_K q-32; Q2_K, Q4_K, Q5_K unsigned q.
@@ -63,7 +65,8 @@ static inline float leaf_join(const float part[LEAVES], unsigned has)     /* par
 /* ---- activation rows ---------------------------------------------------------------------------------
  * One quantised row of n elements (n a multiple of 32 resp. 256), arrays one after the other, each 64-byte aligned
  * when the row is:  int8 q[n] | f32 d[n/B] | f32 ds[n/B] = d * (float)sum | int32 sum[n/B]      (X32,  B = 32)
- *                   int8 q[n] | f32 d[n/B] | int16 s16[n/16] sums of 16 | int16 s32[n/32]        (X256, B = 256) */
+ *                   int8 q[n] | f32 d[n/B] | int16 s16[n/16] sums of 16, shifted | int16 s32[n/32], shifted | int16 h[n/32]
+ *                                                                                               (X256, B = 256) */
 static inline size_t x_align(size_t n) { return (n + 63) & ~(size_t)63; }
 static inline size_t x32_d(int n) { return x_align((size_t)n); }
 static inline size_t x32_ds(int n) { return x32_d(n) + x_align((size_t)n / 8); }
@@ -72,7 +75,8 @@ static inline size_t x32_bytes(int n) { return x32_sum(n) + x_align((size_t)n / 
 static inline size_t x256_d(int n) { return x_align((size_t)n); }
 static inline size_t x256_s16(int n) { return x256_d(n) + x_align((size_t)n / 64); }
 static inline size_t x256_s32(int n) { return x256_s16(n) + x_align((size_t)n / 8); }
-static inline size_t x256_bytes(int n) { return x256_s32(n) + x_align((size_t)n / 16); }
+static inline size_t x256_h(int n) { return x256_s32(n) + x_align((size_t)n / 16); }
+static inline size_t x256_bytes(int n) { return x256_h(n) + x_align((size_t)n / 16); }
 /* Bytes of an activation row in the form a weight class wants (multiple of 64). */
 static inline size_t x_bytes(enum dot_class c, int n)
 {
@@ -80,7 +84,9 @@ static inline size_t x_bytes(enum dot_class c, int n)
 }
 /* The quantiser of one block of n elements: a = max of |x| taken on the bit patterns as unsigned integers (so a NaN
  * wins); if a is below X_TINY: d = 0, q = 0.  If a is infinite or NaN: d = a, q = 0.  Else d = a / 127,
- * q = nearest-even int of x * (127 / a); division IEEE f32. */
+ * q = nearest-even int of x * (127 / a); division IEEE f32.
+ * X256: a is that of the block of 256, b that of 32 elements.  Such a group takes the largest e <= 3 with b * 2^e <= a (no
+ * rounding in it), q = nearest-even int of x * (127 / a) * 2^e, h = 3 - e, and d = a / 127 / 8; all zero as above. */
 #define X_TINY 1e-30f
 
 /* ---- functions ----------------------------------------------------------------------------------------

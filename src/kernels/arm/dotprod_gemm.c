@@ -122,8 +122,9 @@ INLINE void block256(struct tile *acc, const struct panel256 *p, const struct xr
 		dot_steps(&s, &p->q[4 * j], v);
 		for (int t = 0; t < MR; t++) {
 			int s16 = ((const int16_t *)(x->p[t] + x256_s16(cols)))[16 * b + j];
+			int32x4_t h = vdupq_n_s32(((const int16_t *)(x->p[t] + x256_h(cols)))[8 * b + j / 2]);
 			for (int k = 0; k < 2; k++) {
-				dot.v[t][k] = vmlaq_s32(dot.v[t][k], s.v[t][k], vld1q_s32(&p->sc[j][4 * k]));
+				dot.v[t][k] = vmlaq_s32(dot.v[t][k], vshlq_s32(s.v[t][k], h), vld1q_s32(&p->sc[j][4 * k]));
 				if (has_min) min.v[t][k] = vmlaq_n_s32(min.v[t][k], vld1q_s32(&p->mn[j][4 * k]), s16);
 			}
 		}

@@ -32,7 +32,7 @@ INLINE float row256(const uint8_t *w, const void *x, int cols, enum dtype t)
 	const char *p = x;
 	const int8_t *xq = x;
 	const float *dx = (const float *)(p + x256_d(cols));
-	const int16_t *s16 = (const int16_t *)(p + x256_s16(cols));
+	const int16_t *s16 = (const int16_t *)(p + x256_s16(cols)), *sh = (const int16_t *)(p + x256_h(cols));
 	int64_t n = cols / 256;
 	float part[LEAVES] = { 0 };
 	unsigned has = 0;
@@ -46,7 +46,7 @@ INLINE float row256(const uint8_t *w, const void *x, int cols, enum dtype t)
 			head256(&h, blk, t);
 			for (int j = 0; j < 16; j++) {
 				int32x4_t s = dot16(vdupq_n_s32(0), codes256(blk, j, t), vld1q_s8(xq + 256 * b + 16 * j));
-				dot = vmlaq_n_s32(dot, s, h.sc[j]);
+				dot = vmlaq_n_s32(dot, s, h.sc[j] * (1 << sh[8 * b + j / 2]));
 				if (min256(t)) min += h.mn[j] * s16[16 * b + j];
 			}
 			acc = fmaf(h.d * dx[b], (float)vaddvq_s32(dot), acc);

@@ -3,25 +3,51 @@
 #include "kernels/arm/neon.h"
 
 /* ---- quantisers --------------------------------------------------------------------------------------------------------- */
-INLINE float quant_block(int8_t *q, const float *x, int n)
+INLINE float abs_max(const float *x, int n)
 {
 	uint32x4_t m = vdupq_n_u32(0), mask = vdupq_n_u32(0x7fffffff);
 	for (int i = 0; i < n; i += 4) m = vmaxq_u32(m, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + i)), mask));
 	uint32_t max = vmaxvq_u32(m);
 	float a;
 	memcpy(&a, &max, 4);
-	if (a < X_TINY || max >= 0x7f800000) {
-		memset(q, 0, (size_t)n);
-		return a < X_TINY ? 0 : a;
-	}
-	float id = 127.0f / a;
+	return a;
+}
+
+/* q = nearest-even int of x * id */
+INLINE void codes(int8_t *q, const float *x, int n, float id)
+{
 	for (int i = 0; i < n; i += 16) {
 		int32x4_t v[4];
 		for (int j = 0; j < 4; j++) v[j] = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + i + 4 * j), id));
 		int16x8_t lo = vcombine_s16(vmovn_s32(v[0]), vmovn_s32(v[1])), hi = vcombine_s16(vmovn_s32(v[2]), vmovn_s32(v[3]));
 		vst1q_s8(q + i, vcombine_s8(vmovn_s16(lo), vmovn_s16(hi)));
 	}
+}
+
+INLINE float quant_block(int8_t *q, const float *x, int n)
+{
+	float a = abs_max(x, n);
+	if (!(a >= X_TINY && a < INFINITY)) {
+		memset(q, 0, (size_t)n);
+		return a < X_TINY ? 0 : a;
+	}
+	codes(q, x, n, 127.0f / a);
 	return a / 127.0f;
+}
+
+INLINE float quant_block256(int8_t *q, int16_t *h, const float *x)
+{
+	float a = abs_max(x, 256);
+	memset(q, 0, 256);
+	memset(h, 0, 8 * sizeof *h);
+	if (!(a >= X_TINY && a < INFINITY)) return a < X_TINY ? 0 : a;
+	for (int j = 0; j < 8; j++) {
+		float b = abs_max(x + 32 * j, 32);
+		int e = b * 8 <= a ? 3 : b * 4 <= a ? 2 : b * 2 <= a ? 1 : 0;
+		codes(q + 32 * j, x + 32 * j, 32, 127.0f / a * (float)(1 << e));
+		h[j] = (int16_t)(3 - e);
+	}
+	return a / 127.0f * 0.125f;
 }
 
 static void quant_x32(void *dst, const float *x, int n)
@@ -43,8 +69,9 @@ static void quant_x256(void *dst, const float *x, int n)
 	int8_t *q = dst;
 	float *d = (float *)(p + x256_d(n));
 	int16_t *s16 = (int16_t *)(p + x256_s16(n)), *s32 = (int16_t *)(p + x256_s32(n));
-	for (int b = 0; b < n / 256; b++) d[b] = quant_block(q + 256 * b, x + 256 * b, 256);
-	for (int j = 0; j < n / 16; j++) s16[j] = vaddlvq_s8(vld1q_s8(q + 16 * j));
+	int16_t *h = (int16_t *)(p + x256_h(n));
+	for (int b = 0; b < n / 256; b++) d[b] = quant_block256(q + 256 * b, h + 8 * b, x + 256 * b);
+	for (int j = 0; j < n / 16; j++) s16[j] = (int16_t)(vaddlvq_s8(vld1q_s8(q + 16 * j)) * (1 << h[j / 2]));
 	for (int j = 0; j < n / 32; j++) s32[j] = (int16_t)(s16[2 * j] + s16[2 * j + 1]);
 }
 

@@ -52,13 +52,20 @@ INLINE __m256i codes32(const uint8_t *p, enum dtype t)
 struct x256 {
 	const int8_t *q;
 	const float *d;
-	const int16_t *s16, *s32;
+	const int16_t *s16, *s32, *h;
 };
 INLINE struct x256 x256_of(const void *x, int n)
 {
 	const char *p = x;
 	return (struct x256){ (const int8_t *)p, (const float *)(p + x256_d(n)),
-			      (const int16_t *)(p + x256_s16(n)), (const int16_t *)(p + x256_s32(n)) };
+			      (const int16_t *)(p + x256_s16(n)), (const int16_t *)(p + x256_s32(n)),
+			      (const int16_t *)(p + x256_h(n)) };
+}
+/* 1 << h of a block's eight groups as words, in both lanes.  Bit 15 makes the lookup's high byte zero. */
+INLINE __m256i factors256(const int16_t *h)
+{
+	return _mm256_shuffle_epi8(_mm256_set1_epi32(0x08040201),
+				   _mm256_or_si256(twice128(h), _mm256_set1_epi16((short)0x8000)));
 }
 INLINE int size256(enum dtype t)
 {

@@ -10,10 +10,13 @@ INLINE int depth(enum dtype t)
 	return t == DT_Q4_K ? 8 : 4;
 } /* steps of 4 k per sub-scale */
 
-/* dot[i] = I of a block; the 8 dwords stay in memory: 16 registers hold the 16-bit sums and little else */
-INLINE void block_dot(__m256i dot[2 * MR], const struct panel256 *w, const struct tile256 *x, enum dtype t)
+/* group[i] = sum of scale * code * x over a group of 32, not shifted; the 8 dwords stay in memory: 16 registers hold the 16-bit sums and little else */
+INLINE void group_dot(__m256i group[2 * MR], const struct panel256 *w, const struct tile256 *x, int g,
+		      enum dtype t)
 {
-	for (int j = 0; j < 64 / depth(t); j++) {
+	const int n = 8 / depth(t);
+#pragma GCC unroll 2
+	for (int j = g * n; j < g * n + n; j++) {
 		__m256i acc[2 * MR];
 #pragma GCC unroll 8
 		for (int k = 0; k < depth(t); k++) {
@@ -39,8 +42,22 @@ INLINE void block_dot(__m256i dot[2 * MR], const struct panel256 *w, const struc
 #pragma GCC unroll 4
 		for (int i = 0; i < MR; i++) {
 			__m256i pa = _mm256_madd_epi16(acc[i], sa), pb = _mm256_madd_epi16(acc[MR + i], sb);
-			dot[i] = j ? _mm256_add_epi32(dot[i], pa) : pa;
-			dot[MR + i] = j ? _mm256_add_epi32(dot[MR + i], pb) : pb;
+			group[i] = j > g * n ? _mm256_add_epi32(group[i], pa) : pa;
+			group[MR + i] = j > g * n ? _mm256_add_epi32(group[MR + i], pb) : pb;
+		}
+	}
+}
+
+/* dot[i] = I of a block */
+INLINE void block_dot(__m256i dot[2 * MR], const struct panel256 *w, const struct tile256 *x, enum dtype t)
+{
+	for (int g = 0; g < 8; g++) {
+		__m256i group[2 * MR];
+		group_dot(group, w, x, g, t);
+#pragma GCC unroll 8
+		for (int i = 0; i < 2 * MR; i++) {
+			__m256i v = _mm256_sllv_epi32(group[i], spread32(&x->h[g][i % MR]));
+			dot[i] = g ? _mm256_add_epi32(dot[i], v) : v;
 		}
 	}
 }

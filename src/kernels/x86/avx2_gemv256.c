@@ -5,8 +5,8 @@
  * fma chain. Pairs of products fit 16 bits for every type (Q6_K is the largest: 2 * 63 * 127 = 16002). */
 #include "kernels/x86/avx2_blocks.h"
 
-/* sum over the block of scale * code * x, 8 partial sums.  sc: scales as words, even and odd sub-blocks as
- * lanes. */
+/* sum over the block of scale * code * x, 8 partial sums.  sc: scales << h as words, even and odd sub-blocks
+ * as lanes. */
 INLINE __m256i row_dot(const uint8_t *p, const int8_t *x, __m256i sc, enum dtype t)
 {
 	__m256i v[8];
@@ -30,13 +30,14 @@ struct step {
 INLINE struct step k4_step(const struct rows8 *r, int64_t at, const struct x256 *x, int64_t b, enum dtype t)
 {
 	const __m256i s32 = twice128(x->s32 + 8 * b), zero = _mm256_setzero_si256();
+	const __m256i f = factors256(x->h + 8 * b);
 	__m256i sc[4], m[4], v[8], dd = zero;
 #pragma GCC unroll 4
 	for (int c = 0; c < 4; c++) { /* rows c and c + 4 */
 		__m256i h = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(r->p[c] + at)),
 						    load128(r->p[c + 4] + at), 1);
 		__m256i a = k4_scales(h);
-		_mm256_store_si256(&sc[c], _mm256_unpacklo_epi8(a, zero));
+		_mm256_store_si256(&sc[c], _mm256_mullo_epi16(_mm256_unpacklo_epi8(a, zero), f));
 		m[c] = _mm256_madd_epi16(_mm256_unpackhi_epi8(a, zero), s32);
 		__m256i first = _mm256_shuffle_epi32(h, 0);
 		dd = c == 0   ? first
@@ -65,15 +66,15 @@ INLINE __m256i even_odd_sums(const int16_t *s16)
 
 INLINE struct step k16_step(const struct rows8 *r, int64_t at, const struct x256 *x, int64_t b, enum dtype t)
 {
-	const __m256i s16 = even_odd_sums(x->s16 + 16 * b);
+	const __m256i s16 = even_odd_sums(x->s16 + 16 * b), f = factors256(x->h + 8 * b);
 	struct step s;
 	__m256i v[8], m[8];
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) {
 		const uint8_t *p = r->p[i] + at;
 		__m256i sc = _mm256_cvtepi8_epi16(even_odd(scales16(p, t)));
-		v[i] = row_dot(p, x->q + 256 * b, sc, t);
-		/* w = code - zero */
+		v[i] = row_dot(p, x->q + 256 * b, _mm256_mullo_epi16(sc, f), t);
+		/* w = code - zero; the sums are shifted already */
 		if (t == DT_Q6_K)
 			v[i] = _mm256_sub_epi32(v[i], _mm256_slli_epi32(_mm256_madd_epi16(sc, s16), 5));
 		if (t == DT_Q3_K)

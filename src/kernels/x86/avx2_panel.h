@@ -27,11 +27,12 @@ struct panel256 {
 struct tile256 {
 	int8_t q[64][MR][4];
 	int16_t pair[16][MR][2], s16[8][MR][2];
+	int32_t h[8][MR];
 	float d[MR], pad[12];
 };
 
 /* pair of a tile: sums of x over k = 0, 1 and over k = 2, 3 (mod 4), as the words of a product of codes hold
- * them. */
+ * them; not shifted by h, unlike s16. */
 
 INLINE size_t panel32_bytes(int cols)
 {
@@ -245,6 +246,7 @@ INLINE void pack_x256(void *xp, const void *x, int n_tok, int cols)
 				for (int t = 0; t < MR; t++) {
 					put_pair(o->pair[j][t], load128(q[t] + 256 * b + 16 * j));
 					o->s16[j / 2][t][j % 2] = x4[t].s16[16 * b + j];
+					o->h[j / 2][t] = x4[t].h[8 * b + j / 2];
 					o->d[t] = x4[t].d[b];
 				}
 			}

@@ -1,5 +1,5 @@
 /* avx2_quant.c - activation rows (exact.h) and half floats. */
-#include "kernels/x86/avx2.h"
+#include "kernels/x86/avx2_blocks.h"
 
 /* Largest |x| as bits over n vectors. */
 INLINE uint32_t max_bits(const float *x, int n)
@@ -60,22 +60,41 @@ static void quant_x32(void *dst, const float *x, int n)
 	}
 }
 
+/* The bits that a group with the largest |x| of `group` keeps in a block with `max` (both as bits). */
+INLINE int bits_kept(uint32_t group, uint32_t max)
+{
+	float a, b;
+	memcpy(&a, &max, 4);
+	memcpy(&b, &group, 4);
+	return (b * 2 <= a) + (b * 4 <= a) + (b * 8 <= a);
+}
+
 static void quant_x256(void *dst, const float *x, int n)
 {
 	char *p = dst;
 	float *d = (float *)(p + x256_d(n));
 	int16_t *s16 = (int16_t *)(p + x256_s16(n)), *s32 = (int16_t *)(p + x256_s32(n));
+	int16_t *h = (int16_t *)(p + x256_h(n));
 	for (int b = 0; b < n / 256; b++) {
 		float id;
 		__m256i s[8];
-		d[b] = block_scale(max_bits(x + 256 * b, 32), &id);
+		uint32_t group[8], max = 0;
 		for (int i = 0; i < 8; i++) {
-			__m256i q = codes(x + 256 * b + 32 * i, id);
+			group[i] = max_bits(x + 256 * b + 32 * i, 4);
+			max = group[i] > max ? group[i] : max;
+		}
+		d[b] = block_scale(max, &id);
+		if (id != 0) d[b] *= 0.125f; /* not a NaN: it keeps its bits */
+		for (int i = 0; i < 8; i++) {
+			const int e = bits_kept(group[i], max);
+			__m256i q = codes(x + 256 * b + 32 * i, id * (float)(1 << e));
+			h[8 * b + i] = (int16_t)(id != 0 ? 3 - e : 0);
 			_mm256_store_si256((__m256i *)(p + 256 * b + 32 * i), q);
 			s[i] = sums4(q);
 		}
 		/* lane l, place i: sub-block 2 i + l */
 		__m256i w = _mm256_packs_epi32(sum4(s[0], s[1], s[2], s[3]), sum4(s[4], s[5], s[6], s[7]));
+		w = _mm256_mullo_epi16(w, factors256(h + 8 * b));
 		__m128i even = _mm256_castsi256_si128(w), odd = _mm256_extracti128_si256(w, 1);
 		_mm_storeu_si128((__m128i *)(s16 + 16 * b), _mm_unpacklo_epi16(even, odd));
 		_mm_storeu_si128((__m128i *)(s16 + 16 * b + 8), _mm_unpackhi_epi16(even, odd));

@@ -1,5 +1,5 @@
 /* avx512vnni_gemm256.c - GEMM of the K-quants (DOT_X256).
- * Per sub-block the tile sums codes * x from -zero * (sum of x), then adds scale * sum to I with vpmulld:
+ * Per sub-block the tile sums codes * x from -zero * (sum of x), then adds scale * sum << shift to I with vpmulld:
  * exact for every input, and on Zen 4 one instruction like the rest.  (Intel: two; vpdpwssd on sums that fit
  * 16 bits would save some 10% there, for types with 4-bit codes only.) */
 #include "kernels/x86/avx512vnni_gemm.h"
@@ -16,14 +16,14 @@ INLINE int n_sub(int type)
 }
 
 /* One block of 32 rows, and of 6 tokens; one packed activation serves all types.  Minima and sums of x are
- * pairs of words for vpdpwssd; start is -32 * (sum of 16 x), for Q6_K. */
+ * pairs of words for vpdpwssd; start is -32 * (sum of 16 x, not shifted), for Q6_K; h the shift of 32 x. */
 struct wblock {
 	uint8_t q[64][2][64];
 	int32_t sc[16][NR], mn[8][NR];
 	float d[NR], dmin[NR];
 };
 struct xtile {
-	int32_t q[64][MR], start[16][MR], s16[8][MR], s32[4][MR];
+	int32_t q[64][MR], start[16][MR], s16[8][MR], s32[4][MR], h[8][MR];
 	float d[MR];
 };
 
@@ -50,8 +50,10 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols)
 			for (int t = 0; t < MR; t++) {
 				const char *p = row + (size_t)(t < n ? t : 0) * stride;
 				const int16_t *s16 = (const int16_t *)(p + x256_s16(cols)) + 16 * b;
+				const int16_t *h = (const int16_t *)(p + x256_h(cols)) + 8 * b;
 				o->d[t] = ((const float *)(p + x256_d(cols)))[b];
-				for (int j = 0; j < 16; j++) o->start[j][t] = -32 * s16[j];
+				for (int j = 0; j < 8; j++) o->h[j][t] = h[j];
+				for (int j = 0; j < 16; j++) o->start[j][t] = -32 * (s16[j] >> h[j / 2]);
 			}
 		}
 	}
@@ -274,11 +276,14 @@ INLINE void block_dots(__m512i dot[MR][2], const struct wblock *w, const struct 
 			}
 		}
 #pragma GCC unroll 6
-		for (int t = 0; t < nt; t++)
+		for (int t = 0; t < nt; t++) {
+			__m512i h = dup32(&x->h[n_sub(type) == 8 ? j : j / 2][t]);
 #pragma GCC unroll 2
-			for (int z = 0; z < 2; z++)
-				dot[t][z] = _mm512_add_epi32(
-					dot[t][z], _mm512_mullo_epi32(s[t][z], load512(w->sc[j] + 16 * z)));
+			for (int z = 0; z < 2; z++) {
+				__m512i v = _mm512_mullo_epi32(s[t][z], load512(w->sc[j] + 16 * z));
+				dot[t][z] = _mm512_add_epi32(dot[t][z], _mm512_sllv_epi32(v, h));
+			}
+		}
 	}
 }
 

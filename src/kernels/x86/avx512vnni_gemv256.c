@@ -3,7 +3,7 @@
  * Sixteen rows go together: per row and block one vector of 16 partial sums of I (codes by vpdpbusd,
  * sub-scales as words by vpdpwssd), then one transpose-add makes a vector with a row in each lane for the
  * contract's fma chain. Sums of 4 products fit 16 bits for every type here (Q6_K is the largest: 4 * 63 * 127
- * = 32004). */
+ * = 32004). The shifts of x go into the sub-scales, which then take eleven bits at most. */
 #include "kernels/x86/avx512.h"
 
 enum { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K };
@@ -11,19 +11,27 @@ enum { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K };
 struct x256 {
 	const int8_t *q;
 	const float *d;
-	const int16_t *s16, *s32;
+	const int16_t *s16, *s32, *h;
 };
 INLINE struct x256 x256_of(const void *x, int n)
 {
 	const char *p = x;
 	return (struct x256){(const int8_t *)p, (const float *)(p + x256_d(n)),
-			     (const int16_t *)(p + x256_s16(n)), (const int16_t *)(p + x256_s32(n))};
+			     (const int16_t *)(p + x256_s16(n)), (const int16_t *)(p + x256_s32(n)),
+			     (const int16_t *)(p + x256_h(n))};
 }
 
-/* One block of x in the order of the codes, and what the accumulators start from. */
+/* One block of x in the order of the codes, what the accumulators start from, and the shift of each 16 elements
+ * (types with 16 sub-blocks). */
 struct xblock {
 	__m512i x[4], start[4];
+	__m256i h;
 };
+INLINE __m256i shifts16(const int16_t *h)
+{
+	__m256i v = _mm256_cvtepi16_epi32(load128(h));
+	return _mm256_or_si256(v, _mm256_slli_epi32(v, 16));
+}
 INLINE __m512i start_of(__m512i x, int zero)
 {
 	__m512i none = _mm512_setzero_si512();
@@ -45,7 +53,7 @@ INLINE __m512i every_4th(const struct rows16 *r, int c, int64_t at)
  * high 1, 3 (5, 7). */
 INLINE struct xblock x_k4(const int8_t *q)
 {
-	struct xblock b;
+	struct xblock b = {.h = _mm256_setzero_si256()};
 #pragma GCC unroll 2
 	for (int i = 0; i < 2; i++) {
 		__m512i lo = load512(q + 128 * i), hi = load512(q + 128 * i + 64);
@@ -57,12 +65,13 @@ INLINE struct xblock x_k4(const int8_t *q)
 }
 
 /* Headers of 16 rows, vector c holding rows c, c+4, c+8, c+12: d and dmin as f32, M of each row, and each
- * row's eight scales as bytes into sc[c]. */
+ * row's eight scales, shifted by h, as words into sc[c]. */
 struct k4_head {
 	__m512 d, dmin;
 	__m512i m;
 };
-INLINE struct k4_head k4_heads(__m512i sc[4], const struct rows16 *r, int64_t at, __m512i s32)
+INLINE struct k4_head k4_heads(__m512i sc[4], const struct rows16 *r, int64_t at, __m512i s32,
+			      __m512i x_h)
 {
 	const __m512i shift = _mm512_set4_epi32(4, 0, 0, 0);
 	const __m512i low = _mm512_set4_epi32(0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f);
@@ -80,21 +89,22 @@ INLINE struct k4_head k4_heads(__m512i sc[4], const struct rows16 *r, int64_t at
 		a = _mm512_mask_shuffle_epi32(a, 0x2222, h, (_MM_PERM_ENUM)0xff);
 		__m512i b = _mm512_srli_epi32(_mm512_shuffle_epi32(h, (_MM_PERM_ENUM)0xa5 /* 1 1 2 2 */), 2);
 		a = _mm512_ternarylogic_epi32(_mm512_and_si512(a, low), b, high, 0xf8); /* a | (b & high) */
-		_mm512_store_si512(&sc[c], a);
+		_mm512_store_si512(&sc[c],
+				   _mm512_sllv_epi16(_mm512_unpacklo_epi8(a, _mm512_setzero_si512()), x_h));
 		m[c] = _mm512_madd_epi16(_mm512_unpackhi_epi8(a, _mm512_setzero_si512()), s32);
 	}
 	return (struct k4_head){f16_low(dd), f16_high(dd), sum4(m[0], m[1], m[2], m[3])};
 }
 
-/* Scales (8 bytes) of the row against the code sums, four dwords of a sub-block in each half of 256 bits. */
+/* Scales (8 words) of the row against the code sums, four dwords of a sub-block in each half of 256 bits. */
 INLINE __m512i k4_scaled(__m512i v[4], const char *sc)
 {
-	/* byte pairs (scale, nothing): lanes 0, 1 take scales 0 and 1 four times, lanes 2, 3 scales 2 and 3;
+	/* bytes of a word: lanes 0, 1 take scales 0 and 1 four times, lanes 2, 3 scales 2 and 3;
 	 * then 4 more */
-	const __m512i turn = _mm512_setr_epi64(0x8000800080008000, 0x8001800180018001, 0x8000800080008000,
-					       0x8001800180018001, 0x8002800280028002, 0x8003800380038003,
-					       0x8002800280028002, 0x8003800380038003);
-	const __m512i turn4 = _mm512_add_epi16(turn, _mm512_set1_epi16(4));
+	const __m512i turn = _mm512_setr_epi64(0x0100010001000100, 0x0302030203020302, 0x0100010001000100,
+					       0x0302030203020302, 0x0504050405040504, 0x0706070607060706,
+					       0x0504050405040504, 0x0706070607060706);
+	const __m512i turn4 = _mm512_add_epi8(turn, _mm512_set1_epi8(8));
 	__m512i s = _mm512_broadcast_i32x4(load128(sc));
 	__m512i sum = _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(v[0], v[1]),
 					  _mm512_shuffle_epi8(s, turn));
@@ -127,9 +137,9 @@ INLINE __m512i k4_row(const uint8_t *p, const struct xblock *x, const char *sc, 
 
 /* ---- Q6_K: lane l of the code vector i is sub-block 4 i + l
  * ------------------------------------------------------------ */
-INLINE struct xblock x_k6(const int8_t *q)
+INLINE struct xblock x_k6(const int8_t *q, const int16_t *h)
 {
-	struct xblock b;
+	struct xblock b = {.h = shifts16(h)};
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) {
 		b.x[i] = load512(q + 64 * i);
@@ -138,12 +148,12 @@ INLINE struct xblock x_k6(const int8_t *q)
 	return b;
 }
 
-/* Sixteen scales as words; lane l of v[0] is sub-block at[l], of v[1] next further on, of v[2] and v[3]
- * `second` after. */
-INLINE __m512i k16_scaled(__m512i v[4], __m256i sc, __m512i at, int next, int second)
+/* Sixteen scales as words, to be shifted by h; lane l of v[0] is sub-block at[l], of v[1] next further on, of
+ * v[2] and v[3] `second` after. */
+INLINE __m512i k16_scaled(__m512i v[4], __m256i sc, __m256i h, __m512i at, int next, int second)
 {
 	const __m512i turn = _mm512_mask_add_epi16(at, 0xf0f0f0f0, at, _mm512_set1_epi16((int16_t)next));
-	__m512i s = _mm512_castsi256_si512(sc);
+	__m512i s = _mm512_castsi256_si512(_mm256_sllv_epi16(sc, h));
 	__m512i s1 = _mm512_permutexvar_epi16(turn, s);
 	__m512i s2 = _mm512_permutexvar_epi16(_mm512_add_epi16(turn, _mm512_set1_epi16((int16_t)second)), s);
 	__m512i a = _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_packs_epi32(v[0], v[1]), s1);
@@ -167,16 +177,17 @@ INLINE __m512i k6_row(const uint8_t *p, const struct xblock *x)
 	}
 	const __m512i at = _mm512_setr_epi64(0, 0, 0x0001000100010001, 0x0001000100010001, 0x0002000200020002,
 					     0x0002000200020002, 0x0003000300030003, 0x0003000300030003);
-	return k16_scaled(v, _mm256_cvtepi8_epi16(load128(p + 192)), at, 4, 8);
+	return k16_scaled(v, _mm256_cvtepi8_epi16(load128(p + 192)), x->h, at, 4, 8);
 }
 
 /* ---- Q2_K, Q3_K: bit pair s of 64 bytes is elements 32 s .. and 128 + 32 s ..
  * ----------------------------------------- */
-INLINE struct xblock x_k2(const int8_t *q, int zero)
+INLINE struct xblock x_k2(const int8_t *q, const int16_t *h, int zero)
 {
 	__m512i a = load512(q), b = load512(q + 64), c = load512(q + 128), d = load512(q + 192);
 	struct xblock r = {.x = {_mm512_shuffle_i32x4(a, c, 0x44), _mm512_shuffle_i32x4(a, c, 0xee),
-				 _mm512_shuffle_i32x4(b, d, 0x44), _mm512_shuffle_i32x4(b, d, 0xee)}};
+				 _mm512_shuffle_i32x4(b, d, 0x44), _mm512_shuffle_i32x4(b, d, 0xee)},
+			   .h = shifts16(h)};
 #pragma GCC unroll 4
 	for (int i = 0; i < 4; i++) r.start[i] = start_of(r.x[i], zero);
 	return r;
@@ -227,7 +238,8 @@ INLINE __m512i k2_row(const uint8_t *p, const struct xblock *x, const char *sc, 
 				_mm512_set1_epi8(4));
 		v[s] = _mm512_dpbusd_epi32(x->start[s], u, x->x[s]);
 	}
-	return k16_scaled(v, type == Q3_K ? k3_scales(p + 96) : _mm256_cvtepu8_epi16(load128(sc)), at, 2, 4);
+	return k16_scaled(v, type == Q3_K ? k3_scales(p + 96) : _mm256_cvtepu8_epi16(load128(sc)), x->h, at, 2,
+			  4);
 }
 
 /* ---- the walk over blocks
@@ -273,8 +285,8 @@ INLINE __m512 k_16rows(const struct rows16 *r, const struct x256 *x, int64_t n, 
 		const int8_t *q = x->q + 256 * b;
 		__m512i sc[4];
 		struct k4_head head = {0};
-		struct xblock xb = type == Q6_K   ? x_k6(q)
-				   : type <= Q3_K ? x_k2(q, type == Q3_K ? 4 : 0)
+		struct xblock xb = type == Q6_K   ? x_k6(q, x->h + 8 * b)
+				   : type <= Q3_K ? x_k2(q, x->h + 8 * b, type == Q3_K ? 4 : 0)
 						  : x_k4(q);
 		if (type == Q6_K)
 			head.d = rows16_f16(r, at + 208);
@@ -283,7 +295,8 @@ INLINE __m512 k_16rows(const struct rows16 *r, const struct x256 *x, int64_t n, 
 		else if (type == Q2_K)
 			head = k2_heads(sc, r, at, x->s16 + 16 * b);
 		else
-			head = k4_heads(sc, r, at, _mm512_broadcast_i32x4(load128(x->s32 + 8 * b)));
+			head = k4_heads(sc, r, at, _mm512_broadcast_i32x4(load128(x->s32 + 8 * b)),
+					_mm512_broadcast_i32x4(load128(x->h + 8 * b)));
 		__m512 dx = _mm512_set1_ps(x->d[b]),
 		       dot = _mm512_cvtepi32_ps(k_dots(r, at, &xb, sc, next, type));
 		acc = _mm512_fmadd_ps(_mm512_mul_ps(head.d, dx), dot, acc);

@@ -32,10 +32,14 @@ INLINE void block_dot32(__m256i acc[2 * MR], const struct panel32 *w, const stru
 		acc[i] = _mm256_sub_epi32(acc[i], _mm256_set1_epi32(zero * x->sum[i % MR]));
 }
 
-INLINE void block_dot256(__m256i dot[2 * MR], const struct panel256 *w, const struct tile256 *x, enum dtype t)
+/* group[i] = sum of scale * code * x over a group of 32, not shifted */
+INLINE void group_dot256(__m256i group[2 * MR], const struct panel256 *w, const struct tile256 *x, int g,
+			 enum dtype t)
 {
 	const int depth = t == DT_Q4_K || t == DT_Q5_K ? 8 : 4; /* steps of 4 k per sub-scale */
-	for (int j = 0; j < 64 / depth; j++) {
+	const int n = 8 / depth;
+#pragma GCC unroll 2
+	for (int j = g * n; j < g * n + n; j++) {
 		__m256i acc[2 * MR];
 #pragma GCC unroll 8
 		for (int i = 0; i < 2 * MR; i++) acc[i] = _mm256_setzero_si256();
@@ -52,7 +56,20 @@ INLINE void block_dot256(__m256i dot[2 * MR], const struct panel256 *w, const st
 #pragma GCC unroll 8
 		for (int i = 0; i < 2 * MR; i++) {
 			__m256i v = _mm256_mullo_epi32(acc[i], load256(w->sc[j][i / MR]));
-			dot[i] = j ? _mm256_add_epi32(dot[i], v) : v;
+			group[i] = j > g * n ? _mm256_add_epi32(group[i], v) : v;
+		}
+	}
+}
+
+INLINE void block_dot256(__m256i dot[2 * MR], const struct panel256 *w, const struct tile256 *x, enum dtype t)
+{
+	for (int g = 0; g < 8; g++) {
+		__m256i group[2 * MR];
+		group_dot256(group, w, x, g, t);
+#pragma GCC unroll 8
+		for (int i = 0; i < 2 * MR; i++) {
+			__m256i v = _mm256_sllv_epi32(group[i], spread32(&x->h[g][i % MR]));
+			dot[i] = g ? _mm256_add_epi32(dot[i], v) : v;
 		}
 	}
 	if (!zero256(t)) return;
