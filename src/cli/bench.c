@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/bench.h"
 #include "cli/cli.h"
+#include "quant/quant.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -194,6 +195,8 @@ int bench_main(int argc, char **argv)
 		lm_buf_free(&h);
 		return written();
 	}
+	enum dtype only;
+	if (b.only && quant_from_name(b.only, &only, &err)) return cli_say(CLI_USAGE, "bench: %s", err.msg);
 	if (b.kernels) return bench_kernels(b.json, b.only) ? cli_say(CLI_MEMORY, "bench: out of memory") : written();
 	if (b.models.n == 0) return cli_say(CLI_USAGE, "bench: no model (-m FILE, repeatable)");
 	double bw = bench_bandwidth(b.n_threads);

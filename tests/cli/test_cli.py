@@ -321,6 +321,16 @@ class Score(Case):
         self.fails(1, "no/dir", "score", "-q", "-m", CHAT, "--tokens", "1,2", "--logprobs-out", "no/dir/x")
 
 
+class Bench(Case):
+    def test_kernels_lists_slots_and_refuses_unknown_types(self):
+        self.fails(2, "nope", "bench", "--kernels", "--type", "nope")
+        out = subprocess.run([LMRUN, "bench", "--kernels", "--json", "--type", "q4_k"], stdout=subprocess.PIPE, env=ENV, check=True).stdout
+        rows = [json.loads(line) for line in out.splitlines()]
+        self.assertTrue({"gemv"} <= {r["slot"] for r in rows} and {r["type"] for r in rows} == {"q4_k"})
+        for r in rows:
+            self.assertTrue(r["ns"] > 0 and r["rate"] > 0 and r["limit"] > 0)
+
+
 class Terminal(Case):
     """--interactive on a pseudo-terminal."""
 
