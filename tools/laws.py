@@ -114,7 +114,7 @@ def law_tests():
             say("src/kernels/ops.h", f"op {op} is called by no test")
     if "quant_info" not in tests or not re.search(r"DT_COUNT", tests):
         say("src/quant/quant.h", "no test walks the whole table of types")
-    for parser, fuzz in (("src/format/gguf.c", "gguf"), ("src/tokenizer/jinja.c", "jinja")):
+    for parser, fuzz in (("src/format/gguf.c", "gguf"), ("src/tokenizer/tok.c", "tok"), ("src/tokenizer/jinja.c", "jinja")):
         if os.path.exists(parser) and not os.path.exists(f"tests/fuzz/fuzz_{fuzz}.c"):
             say(parser, f"has no fuzz target tests/fuzz/fuzz_{fuzz}.c")
 

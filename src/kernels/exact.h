@@ -47,8 +47,7 @@ enum { LEAVES = 8 };
 /* First unit of leaf i of n units. */
 static inline int64_t leaf_at(int i, int64_t n) { return (int64_t)i * n / LEAVES; }
 
-/* The leaf tree, fed leaf by leaf.  Keeps partial sums of at most 4 values at a time. */
-struct leaf_tree { float part[LEAVES]; unsigned has; };
+/* The leaf tree over the leaves that have units. */
 static inline float leaf_join(const float part[LEAVES], unsigned has)     /* part[i] counts when bit i of has is set */
 {
 	float v[LEAVES];

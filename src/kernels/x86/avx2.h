@@ -4,36 +4,10 @@
 #pragma once
 #include <immintrin.h>
 #include "kernels/kern.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "kernels/walk.h"
 
 /* ---- leaves: 8 outputs as lanes, units ascending --------------------------------------------------------
  */
-struct walk {
-	int64_t n, end;
-	int leaf;
-	unsigned has;
-}; /* end: the unit after the current leaf's last */
-
-INLINE void walk_skip(struct walk *w) /* to the next leaf that has units */
-{
-	while (w->leaf < LEAVES && leaf_at(w->leaf, w->n) == leaf_at(w->leaf + 1, w->n)) w->leaf++;
-	w->end = leaf_at(w->leaf + 1, w->n);
-}
-INLINE struct walk walk_start(int64_t n)
-{
-	struct walk w = { n, 0, 0, 0 };
-	walk_skip(&w);
-	return w;
-}
-/* Marks the finished leaf and returns its number; the caller restarts its sums at +0. */
-INLINE int walk_close(struct walk *w)
-{
-	int leaf = w->leaf++;
-	w->has |= 1u << leaf;
-	walk_skip(w);
-	return leaf;
-}
 /* leaf_join of exact.h on 8 lanes; the partial sums of a leaf lie `step` vectors apart */
 INLINE __m256 walk_join(const __m256 *part, int step, unsigned has)
 {

@@ -3,35 +3,10 @@
 #pragma once
 #include <immintrin.h>
 #include "kernels/kern.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "kernels/walk.h"
 
 /* ---- leaves: 16 outputs as lanes, units ascending -------------------------------------------------------
  */
-struct walk {
-	int64_t n, end;
-	int leaf;
-	unsigned has;
-}; /* end: the unit after the current leaf's last */
-
-INLINE void walk_skip(struct walk *w) /* to the next leaf that has units */
-{
-	while (w->leaf < LEAVES && leaf_at(w->leaf, w->n) == leaf_at(w->leaf + 1, w->n)) w->leaf++;
-	w->end = leaf_at(w->leaf + 1, w->n);
-}
-INLINE struct walk walk_start(int64_t n)
-{
-	struct walk w = {n, 0, 0, 0};
-	walk_skip(&w);
-	return w;
-}
-/* Stores the finished leaf; the caller restarts its sum at +0. */
-INLINE void walk_close(struct walk *w, __m512 part[LEAVES], __m512 acc)
-{
-	part[w->leaf] = acc;
-	w->has |= 1u << w->leaf++;
-	walk_skip(w);
-}
 /* leaf_join of exact.h on 16 lanes */
 INLINE __m512 walk_join(const __m512 part[LEAVES], unsigned has)
 {

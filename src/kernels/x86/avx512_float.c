@@ -74,7 +74,7 @@ INLINE __m512 dot_16rows(const struct rows16 *r, const float *x, int cols, const
 				acc[i] = _mm512_fmadd_ps(weights(r->p[i], k, m, t), v, acc[i]);
 			}
 		}
-		walk_close(&w, part, fold16x16(acc));
+		part[walk_close(&w)] = fold16x16(acc);
 	}
 	return walk_join(part, w.has);
 }
@@ -149,7 +149,7 @@ INLINE __m512 tile(const float *w, const float *const x[MR], int cols)
 #pragma GCC unroll 16
 			for (int i = 0; i < 16; i++) acc[i] = _mm512_fmadd_ps(a[i % 4], v[i / 4], acc[i]);
 		}
-		walk_close(&walk, part, fold16x16(acc));
+		part[walk_close(&walk)] = fold16x16(acc);
 	}
 	return walk_join(part, walk.has);
 }

@@ -303,7 +303,7 @@ INLINE __m512 k_16rows(const struct rows16 *r, const struct x256 *x, int64_t n, 
 		if (has_min(type))
 			acc = _mm512_fnmadd_ps(_mm512_mul_ps(head.dmin, dx), _mm512_cvtepi32_ps(head.m), acc);
 		if (b + 1 == w.end) {
-			walk_close(&w, part, acc);
+			part[walk_close(&w)] = acc;
 			acc = _mm512_setzero_ps();
 		}
 	}

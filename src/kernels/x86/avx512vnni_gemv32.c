@@ -135,7 +135,7 @@ INLINE __m512 q4_16rows(const struct rows16 *r, const struct x32 *x, int64_t n, 
 				acc = _mm512_fmadd_ps(m, _mm512_set1_ps(x->ds[b + j]), acc);
 			}
 			if (b + j + 1 == w.end) {
-				walk_close(&w, part, acc);
+				part[walk_close(&w)] = acc;
 				acc = _mm512_setzero_ps();
 			}
 		}
@@ -205,7 +205,7 @@ INLINE __m512 two_16rows(const struct rows16 *r, const struct x32 *x, int64_t n,
 				acc = _mm512_fmadd_ps(rows16_f16(r, (j ? a1 : a0) + 2),
 						      _mm512_set1_ps(x->ds[b + j]), acc);
 			if (b + j + 1 == w.end) {
-				walk_close(&w, part, acc);
+				part[walk_close(&w)] = acc;
 				acc = _mm512_setzero_ps();
 			}
 		}
