@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* jansson reports most failures of memory as errors of syntax: remember them. */
+/* jansson reports most failures of memory as errors of syntax, and where a string outgrows its buffer not at all: the
+ * string lacks a character.  So failures are remembered here. */
 static _Thread_local bool starved;
 
 static void *take(size_t n)
@@ -45,7 +46,8 @@ json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err)
 	json_error_t e;
 	starved = false;
 	json_t *v = json_loadb(s, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-	if (v) return v;
+	if (v && !starved) return v;
+	json_decref(v);
 	if (starved)
 		lm_fail(err, LM_ENOMEM, "out of memory for JSON");
 	else

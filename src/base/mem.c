@@ -186,7 +186,12 @@ void lm_buf_fmt(struct lm_buf *b, const char *fmt, ...)
 	va_end(again);
 }
 
-const char *lm_buf_cstr(struct lm_buf *b) { return b->bad || !b->p ? "" : b->p; }
+const char *lm_buf_cstr(struct lm_buf *b)
+{
+	if (b->bad || !b->p) return "";
+	b->p[b->n] = 0;                          /* a caller may have shortened it */
+	return b->p;
+}
 
 void lm_buf_free(struct lm_buf *b)
 {

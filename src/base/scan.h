@@ -22,6 +22,7 @@ bool lm_scan_array(struct lm_scan *s);
 bool lm_scan_key(struct lm_scan *s, struct lm_scan_str *key);        /* next key of the object; false: it ended (left) */
 bool lm_scan_item(struct lm_scan *s);                      /* is there a next item of the array? false: it ended (left) */
 bool lm_scan_str(struct lm_scan *s, struct lm_scan_str *v);
+bool lm_scan_pair(struct lm_scan *s, struct lm_scan_str *a, struct lm_scan_str *b);  /* ["a", "b"], and no more */
 bool lm_scan_int(struct lm_scan *s, int64_t *v);           /* saturates beyond 64 bits */
 bool lm_scan_num(struct lm_scan *s, double *v);
 bool lm_scan_bool(struct lm_scan *s, bool *v);
