@@ -478,4 +478,5 @@ def main():
     print(len(cases), "snippets,", len(fails), "failures,", len(chats), "conversations,", os.path.getsize(OUT), "bytes")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -37,6 +37,7 @@ int chat_compile(struct chat **out, const char *tmpl, size_t len, struct lm_err 
 	}
 	int rc = normalise(c, tmpl, len, err);
 	if (!rc) rc = jj_parse(c, err);
+	if (!rc) rc = jj_probe(c, err);
 	if (rc) {
 		chat_free(c);
 		return rc;
@@ -78,19 +79,26 @@ static void bind(struct jj_run *r, const json_t *vars)
 	if (r->has_now && !(r->now > -6e10 && r->now < 2.5e11)) jj_fail(r, LM_EINVAL, "'now' is no time");
 }
 
-int chat_render(const struct chat *c, const json_t *vars, struct lm_buf *out, struct lm_err *err)
+int jj_render(const struct chat *c, const json_t *vars, int share, struct lm_buf *out, struct lm_err *err)
 {
 	struct lm_buf text = { 0 };
 	struct jj_run r = { .c = c, .err = err, .out = &text };
+	r.steps = JJ_MAX_STEPS - JJ_MAX_STEPS / share;
+	r.used = JJ_MAX_MEM - JJ_MAX_MEM / (size_t)share;
 	if (vars && !json_is_object(vars))
 		return lm_fail(err, LM_EINVAL, "the variables of a chat template must be a JSON object");
 	r.mem = lm_arena_new(16384);
 	if (!r.mem) return lm_fail(err, LM_ENOMEM, "chat template: out of memory");
 	bind(&r, vars);
 	jj_exec(&r, c->body);
-	if (!r.rc) lm_buf_add(out, text.p, text.n);
+	lm_arena_free(r.mem);
+	if (!r.rc && text.n) lm_buf_add(out, text.p, text.n);
 	if (!r.rc && out->bad) r.rc = lm_fail(err, LM_ENOMEM, "chat template: out of memory");
 	lm_buf_free(&text);
-	lm_arena_free(r.mem);
 	return r.rc;
+}
+
+int chat_render(const struct chat *c, const json_t *vars, struct lm_buf *out, struct lm_err *err)
+{
+	return jj_render(c, vars, 1, out, err);
 }

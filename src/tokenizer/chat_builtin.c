@@ -12,7 +12,7 @@
 #define SPLIT \
 	TEXT "{%- set turns = messages -%}{%- set system = '' -%}" \
 	"{%- if messages and messages[0].role == 'system' -%}" \
-	"{%- set system = text(messages[0].content)|trim -%}{%- set turns = messages[1:] -%}{%- endif -%}"
+	"{%- set system = text(messages[0].content) -%}{%- set turns = messages[1:] -%}{%- endif -%}"
 #define ALTERNATE \
 	"{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}" \
 	"{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}" \
@@ -32,8 +32,8 @@ static const struct { const char *name, *text; } builtin[] = {
 	{ "llama2", SPLIT
 	  "{%- for m in turns -%}" ALTERNATE
 	  "{%- if m.role == 'user' -%}{{ bos_token ~ '[INST] ' }}"
-	  "{{ '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' if loop.first and system else '' }}"
-	  "{{ text(m.content)|trim + ' [/INST]' }}"
+	  "{{ (('<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' if loop.first and system else '')"
+	  " + text(m.content))|trim + ' [/INST]' }}"
 	  "{%- else -%}{{ ' ' + text(m.content)|trim + ' ' ~ eos_token }}{%- endif -%}{%- endfor -%}" },
 	{ "llama3", TEXT
 	  "{{ bos_token }}{%- for m in messages -%}"
@@ -44,7 +44,7 @@ static const struct { const char *name, *text; } builtin[] = {
 	{ "phi3", TEXT
 	  "{%- for m in messages -%}{{ '<|' + m.role + '|>\\n' + text(m.content) + '<|end|>\\n' }}"
 	  "{%- endfor -%}"
-	  "{%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}{%- endif -%}" },
+	  "{%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}{%- else -%}{{ eos_token }}{%- endif -%}" },
 	{ "mistral", SPLIT
 	  "{{ bos_token }}{%- for m in turns -%}" ALTERNATE
 	  "{%- if m.role == 'user' -%}{{ '[INST] ' + (system + '\\n\\n' if loop.last and system else '')"
@@ -80,7 +80,8 @@ static const struct { const char *name, *text; } builtin[] = {
 	  "{%- set names = {'system': 'SYSTEM', 'user': 'USER', 'assistant': 'CHATBOT'} -%}"
 	  "{{ bos_token }}{%- for m in messages -%}"
 	  "{%- if m.role not in names -%}{{ raise_exception('unknown role ' + m.role) }}{%- endif -%}"
-	  "{{ '<|START_OF_TURN_TOKEN|><|' + names[m.role] + '_TOKEN|>' + text(m.content)|trim"
+	  "{%- set t = text(m.content) -%}"
+	  "{{ '<|START_OF_TURN_TOKEN|><|' + names[m.role] + '_TOKEN|>' + (t if m.role == 'system' else t|trim)"
 	  " + '<|END_OF_TURN_TOKEN|>' }}{%- endfor -%}"
 	  "{%- if add_generation_prompt -%}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{%- endif -%}" },
 };
@@ -89,5 +90,28 @@ const char *chat_builtin(const char *name)
 {
 	for (size_t i = 0; i < sizeof builtin / sizeof builtin[0]; i++)
 		if (strcmp(builtin[i].name, name) == 0) return builtin[i].text;
+	return NULL;
+}
+
+/* Rows in order: what is sure first.  A row needs all its tokens. */
+static const struct { const char *name, *token[3]; } told_by[] = {
+	{ "deepseek", { "<｜User｜>", "<｜Assistant｜>" } },     /* before those whose vocabulary it distilled into */
+	{ "llama3", { "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>" } },
+	{ "granite", { "<|start_of_role|>", "<|end_of_role|>" } },
+	{ "command-r", { "<|START_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|END_OF_TURN_TOKEN|>" } },
+	{ "gemma", { "<start_of_turn>", "<end_of_turn>" } },
+	{ "chatml", { "<|im_start|>", "<|im_end|>" } },
+	{ "phi3", { "<|user|>", "<|assistant|>", "<|end|>" } },
+	{ "zephyr", { "<|user|>", "<|assistant|>" } },
+	{ "mistral", { "[INST]", "[/INST]" } },
+};
+
+const char *chat_builtin_for(bool (*has)(void *ud, const char *token), void *ud)
+{
+	for (size_t i = 0; i < sizeof told_by / sizeof told_by[0]; i++) {
+		bool all = true;
+		for (int k = 0; k < 3 && told_by[i].token[k]; k++) all = all && has(ud, told_by[i].token[k]);
+		if (all) return told_by[i].name;
+	}
 	return NULL;
 }

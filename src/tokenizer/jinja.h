@@ -13,12 +13,13 @@ enum {
 	JJ_DEPTH = 200,            /* nesting of the template, of values when printed, and of macro calls */
 	JJ_STACK = 2000,           /* nesting of evaluation in all, so that C's stack stays below 1 MiB */
 	JJ_MAX_SOURCE = 1 << 20,   /* bytes of a template */
-	JJ_MAX_STEPS = 10000000,
+	JJ_MAX_STEPS = 8000000,    /* of at most some 100 ns each, so that every template ends within a second */
 	JJ_MAX_TEXT = 16 << 20,    /* bytes of the output and of any string */
-	JJ_MAX_MEM = 64 << 20      /* bytes allocated by one rendering */
+	JJ_MAX_MEM = 48 << 20      /* bytes asked for by one rendering; blocks and buffers may be twice that */
 };
 
 /* ---- values: 16 bytes, owned by the run's arena or the template's ------------------------------------- */
+enum { JJ_TAILS = 8 };
 enum jj_type {
 	JJ_UNDEF, JJ_NONE, JJ_BOOL, JJ_INT, JJ_FLOAT, JJ_STR, JJ_SEQ, JJ_DICT, JJ_NS, JJ_MACRO, JJ_LOOP,
 	JJ_FUNC, JJ_METHOD, JJ_MISSING      /* an argument not given; never seen by a template */
@@ -90,8 +91,16 @@ struct chat {
 	size_t len;
 	struct jj_node *body;
 	struct jj_val *sym;        /* JJ_STR per symbol */
+	bool *read;                /* per symbol: stands in an expression, not as a target alone */
 	int n_sym;
+	/* found by rendering (chat_adapt.c): bits of roles, and how tool calls are taken */
+	uint8_t takes_parts, needs_parts;
+	bool text_arguments, needs_content, calls_without_content;
 };
+/* chat_render within a budget of JJ_MAX_STEPS / share and JJ_MAX_MEM / share. */
+int jj_render(const struct chat *c, const json_t *vars, int share, struct lm_buf *out, struct lm_err *err);
+/* Fills what the template takes; LM_ENOMEM. */
+int jj_probe(struct chat *c, struct lm_err *err);
 
 /* ---- tokens (jinja_lex.c) ------------------------------------------------------------------------------ */
 enum jj_tok {
@@ -125,6 +134,7 @@ struct jj_run {
 	struct lm_err *err;
 	int rc;                    /* sticky: the first error; every loop tests it */
 	size_t used;               /* bytes taken from mem */
+	size_t live;               /* bytes of text being written, in all buffers */
 	long steps;
 	int depth, calls;
 	int flow;                  /* 0, JJN_BREAK, JJN_CONTINUE */
@@ -132,7 +142,9 @@ struct jj_run {
 	struct lm_buf *out;
 	struct jj_scope *scope;    /* NULL: top level, whose variables are global[sym] */
 	struct jj_val *global;
-	char *tail, *tail_end;     /* room behind the string made last: appending to it is in place */
+	/* room behind strings made lately: appending to one of them is in place; [0]: for short ones */
+	struct jj_tail { char *at, *end; unsigned used; } tail[JJ_TAILS];
+	unsigned clock;
 	int sym_loop, sym_caller, sym_kwargs, sym_varargs;     /* -1: the template does not name it */
 	bool has_now;
 	double now;
@@ -164,7 +176,7 @@ struct jj_val jj_dict(struct jj_run *r, int cap);
 bool jj_put(struct jj_run *r, struct jj_dict *d, struct jj_val k, struct jj_val v);
 struct jj_val *jj_find(struct jj_run *r, const struct jj_dict *d, struct jj_val k);    /* NULL: absent */
 struct jj_val *jj_find_str(struct jj_run *r, const struct jj_dict *d, const char *k);
-bool jj_hashable(struct jj_val v);
+bool jj_hashable(struct jj_run *r, struct jj_val v);
 bool jj_truth(struct jj_val v);
 bool jj_eq(struct jj_run *r, struct jj_val a, struct jj_val b);
 int jj_order(struct jj_run *r, struct jj_val a, struct jj_val b, const char *op);   /* -1 0 1, 2: NaN */
@@ -186,6 +198,7 @@ void jj_write(struct jj_run *r, struct lm_buf *b, const char *s, size_t n);     
 void jj_write_str(struct jj_run *r, struct lm_buf *b, struct jj_val v);          /* str(v) */
 void jj_write_repr(struct jj_run *r, struct lm_buf *b, struct jj_val v);
 struct jj_val jj_to_str(struct jj_run *r, struct jj_val v);
+struct jj_val jj_mark_safe(struct jj_val v);           /* a string, or the strings of a fresh list, as markupsafe does */
 void jj_float_repr(char out[40], double f);
 struct jj_json { bool ascii, sort; const char *indent, *item, *key; size_t n_indent, n_item, n_key; };
 void jj_write_json(struct jj_run *r, struct lm_buf *b, struct jj_val v, const struct jj_json *o, int level);

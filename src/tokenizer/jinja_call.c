@@ -109,7 +109,10 @@ struct jj_val jj_call(struct jj_run *r, struct jj_val f, const struct jj_args *a
 	switch (f.t) {
 	case JJ_UNDEF: v = jj_undef_fail(r, f); break;
 	case JJ_FUNC: v = jj_apply(r, f.fn, jj_none(), a); break;
-	case JJ_METHOD: v = jj_apply(r, f.mt->fn, f.mt->self, a); break;
+	case JJ_METHOD:
+		v = jj_apply(r, f.mt->fn, f.mt->self, a);
+		if (f.mt->self.t == JJ_STR && f.mt->self.sub) v = jj_mark_safe(v);
+		break;
 	case JJ_MACRO: v = jj_macro_call(r, f.m, a); break;
 	case JJ_LOOP:
 		if (a->n == 1 && !a->n_kw) v = jj_loop_call(r, f.l, a->v[0]);
@@ -142,9 +145,9 @@ static struct jj_val g_range(struct jj_run *r, struct jj_val self, const struct 
 	if (p[2].t != JJ_MISSING) step = p[2].i;
 	if (!step) return jj_fail(r, LM_EINVAL, "range() arg 3 must not be zero");
 	if (__builtin_sub_overflow(stop, start, &span))
-		return jj_fail(r, LM_EINVAL, "range too big (100000 items at most)");
+		return jj_fail(r, LM_ELIMIT, "range too big (100000 items at most)");
 	n = step > 0 ? (span > 0 ? (span - 1) / step + 1 : 0) : (span < 0 ? (span + 1) / step + 1 : 0);
-	if (n > 100000) return jj_fail(r, LM_EINVAL, "range too big (100000 items at most)");
+	if (n > 100000) return jj_fail(r, LM_ELIMIT, "range too big (100000 items at most)");
 	struct jj_seq *q = jj_new(r, struct jj_seq, 1);
 	if (!q) return self;
 	*q = (struct jj_seq){ .n = (int)n, .start = start, .stop = stop, .step = step };
@@ -159,7 +162,8 @@ static void put_pairs(struct jj_run *r, struct jj_dict *d, struct jj_val src)
 		for (int i = 0; i < src.d->n && jj_put(r, d, src.d->k[i], src.d->v[i]); i++) continue;
 		return;
 	}
-	if (src.t == JJ_UNDEF || !jj_iter(r, &it, src)) return;
+	if (src.t == JJ_UNDEF) jj_undef_fail(r, src);
+	if (r->rc || !jj_iter(r, &it, src)) return;
 	while (jj_next(r, &it, &x)) {
 		struct jj_val l = jj_copy(r, x);
 		if (r->rc) return;

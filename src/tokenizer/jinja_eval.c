@@ -16,6 +16,7 @@ struct jj_val jj_undef_fail(struct jj_run *r, struct jj_val v)
 		return jj_fail(r, LM_EINVAL, "'%s' has no attribute '%.*s'", u->obj, n, u->name.s);
 	jj_write_repr(r, &b, u->name);
 	jj_fail(r, LM_EINVAL, "%s has no element %.100s", u->obj, lm_buf_cstr(&b));
+	r->live -= b.n;
 	lm_buf_free(&b);
 	return v;
 }
@@ -53,7 +54,7 @@ struct jj_val jj_item(struct jj_run *r, struct jj_val v, struct jj_val key)
 	struct jj_val out;
 	if (r->rc) return v;
 	if (v.t == JJ_UNDEF) return jj_undef_fail(r, v);
-	if (v.t == JJ_DICT && jj_hashable(key)) {
+	if (v.t == JJ_DICT && jj_hashable(r, key)) {
 		const struct jj_val *x = jj_find(r, v.d, key);
 		if (x) return *x;
 	}
@@ -64,7 +65,9 @@ struct jj_val jj_item(struct jj_run *r, struct jj_val v, struct jj_val key)
 				return v.sub == JJ_RANGE ? jj_int(v.q->start + i * v.q->step) : v.q->v[i];
 			size_t at = jj_step(r, (size_t)i >> 5) ? jj_offset(v, (size_t)i) : 0;
 			uint32_t cp;
-			return jj_view(v.s + at, (size_t)lm_utf8_next(v.s + at, v.n - at, &cp));
+			struct jj_val one = jj_view(v.s + at, (size_t)lm_utf8_next(v.s + at, v.n - at, &cp));
+			one.sub = v.sub;
+			return one;
 		}
 	}
 	if (key.t == JJ_STR && attribute(r, v, key, &out)) return out;
@@ -122,7 +125,7 @@ struct jj_val jj_slice(struct jj_run *r, struct jj_val v, const struct jj_val li
 	if (!can) return jj_fail(r, LM_EINVAL, "'%s' object cannot be sliced", jj_type_name(v));
 	n = jj_length(r, v);
 	if (!slice_range(r, lim, n, at)) return v;
-	if (v.t == JJ_STR) return slice_str(r, v, at);
+	if (v.t == JJ_STR) return v.sub ? jj_mark_safe(slice_str(r, v, at)) : slice_str(r, v, at);
 	int64_t count =
 		at[2] > 0 ? (at[1] - at[0] + at[2] - 1) / at[2] : (at[0] - at[1] - at[2] - 1) / -at[2];
 	if (count < 0) count = 0;
@@ -229,7 +232,7 @@ static struct jj_val repeat(struct jj_run *r, struct jj_val v, int64_t n)
 	}
 	struct lm_buf b = { 0 };
 	for (int64_t i = 0; len && i < n && jj_step(r, 1); i++) jj_write(r, &b, v.s, v.n);
-	return jj_take(r, &b);
+	return v.sub ? jj_mark_safe(jj_take(r, &b)) : jj_take(r, &b);
 }
 
 /* What markupsafe does when a marked-safe string meets a plain one. */

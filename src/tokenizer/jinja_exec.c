@@ -437,7 +437,12 @@ static void exec_one(struct jj_run *r, const struct jj_node *n)
 		jj_assign(r, n->a, jj_eval(r, n->b));
 		break;
 	case JJN_SETBLOCK: jj_assign(r, n->a, filter_text(r, n->b, capture(r, n->c))); break;
-	case JJN_FILTERBLOCK: jj_write_str(r, r->out, filter_text(r, n->b, capture(r, n->c))); break;
+	case JJN_FILTERBLOCK: {
+		struct jj_val v = filter_text(r, n->b, capture(r, n->c));
+		if (v.t == JJ_STR) jj_write(r, r->out, v.s, v.n);
+		else jj_fail(r, LM_EINVAL, "a filter block must give a str, not %s", jj_type_name(v));
+		break;
+	}
 	case JJN_MACRO: jj_set_var(r, n->sym, make_macro(r, n)); break;
 	case JJN_CALLBLOCK: exec_call(r, n); break;
 	case JJN_WITH: exec_with(r, n); break;

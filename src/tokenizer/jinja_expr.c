@@ -160,10 +160,13 @@ static bool grow_symbols(struct parser *p)
 {
 	int cap = p->cap_sym ? p->cap_sym * 2 : 64;
 	struct jj_val *sym = lm_new(p->c->mem, struct jj_val, cap);
+	bool *seen = lm_new(p->c->mem, bool, cap);
 	int *slot = lm_new(p->c->mem, int, cap * 2);
-	if (!sym || !slot) return false;
+	if (!sym || !slot || !seen) return false;
 	if (p->c->n_sym) memcpy(sym, p->c->sym, (size_t)p->c->n_sym * sizeof *sym);
+	if (p->c->n_sym) memcpy(seen, p->c->read, (size_t)p->c->n_sym * sizeof *seen);
 	p->c->sym = sym;
+	p->c->read = seen;
 	p->slot = slot;
 	p->cap_sym = cap;
 	p->n_slot = cap * 2;
@@ -404,6 +407,7 @@ static struct jj_node *parse_name(struct parser *p, bool target)
 	struct jj_node *n = jjp_node(p, JJN_NAME, t.pos);
 	if (p->rc) return n;
 	n->sym = jjp_symbol(p, t.v);
+	if (!target && !p->rc) p->c->read[n->sym] = true;
 	if (target && jjp_skip(p, '.')) {
 		n->kind = JJN_NSREF;
 		n->v = p->cur.v;

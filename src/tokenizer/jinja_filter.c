@@ -58,10 +58,15 @@ static struct jj_val fold(struct jj_run *r, struct jj_val v, bool sensitive)
 }
 
 /* ---- text ---------------------------------------------------------------------------------------------- */
-FILTER(f_upper) { UNUSED; return jj_case(r, jj_to_str(r, self), 'U'); }
-FILTER(f_lower) { UNUSED; return jj_case(r, jj_to_str(r, self), 'L'); }
+/* What a safe string becomes is safe. */
+static struct jj_val like(struct jj_val self, struct jj_val v)
+{
+	return self.t == JJ_STR && self.sub ? jj_mark_safe(v) : v;
+}
+FILTER(f_upper) { UNUSED; return like(self, jj_case(r, jj_to_str(r, self), 'U')); }
+FILTER(f_lower) { UNUSED; return like(self, jj_case(r, jj_to_str(r, self), 'L')); }
 FILTER(f_title) { UNUSED; return jj_case(r, jj_to_str(r, self), 'W'); }
-FILTER(f_capitalize) { UNUSED; return jj_case(r, jj_to_str(r, self), 'C'); }
+FILTER(f_capitalize) { UNUSED; return like(self, jj_case(r, jj_to_str(r, self), 'C')); }
 FILTER(f_string) { UNUSED; return jj_to_str(r, self); }
 FILTER(f_safe)
 {
@@ -74,9 +79,9 @@ FILTER(f_trim)
 {
 	UNUSED;
 	struct jj_val s = jj_to_str(r, self);
-	if (r->rc || !given(p[0]) || p[0].t == JJ_NONE) return jj_strip(r, s, NULL, 3);
+	if (r->rc || !given(p[0]) || p[0].t == JJ_NONE) return like(self, jj_strip(r, s, NULL, 3));
 	if (p[0].t != JJ_STR) return jj_fail(r, LM_EINVAL, "strip arg must be None or str");
-	return jj_strip(r, s, &p[0], 3);
+	return like(self, jj_strip(r, s, &p[0], 3));
 }
 FILTER(f_replace)
 {
@@ -101,6 +106,19 @@ FILTER(f_escape)
 	s.sub = s.t == JJ_STR;
 	return s;
 }
+FILTER(f_forceescape)
+{
+	struct jj_val s = jj_to_str(r, self);
+	s.sub = 0;
+	return f_escape(r, s, p, raw);
+}
+FILTER(f_center)
+{
+	struct jj_val m = { 0 }, width = given(p[0]) ? p[0] : jj_int(80), s = jj_to_str(r, self);
+	UNUSED;
+	if (r->rc || !jj_method(r, s, jj_cstr("center"), &m)) return s;
+	return jj_call(r, m, &(struct jj_args){ .v = &width, .n = 1 });
+}
 FILTER(f_indent)
 {
 	struct jj_val by = given(p[0]) ? p[0] : jj_int(4), pad;
@@ -118,7 +136,7 @@ FILTER(f_indent)
 		if (i ? (l.n || flag(p[2])) : flag(p[1])) jj_write(r, &b, pad.s, pad.n);
 		jj_write(r, &b, l.s, l.n);
 	}
-	return jj_take(r, &b);
+	return like(self, jj_take(r, &b));
 }
 FILTER(f_join)
 {
@@ -372,7 +390,8 @@ FILTER(f_reverse)
 		l.q->v[i] = l.q->v[j];
 		l.q->v[j] = t;
 	}
-	return generator(r, l);
+	/* Python cannot reverse a generator: jinja2 then makes a list */
+	return self.t == JJ_SEQ && self.sub == JJ_GEN ? l : generator(r, l);
 }
 FILTER(f_items)
 {
@@ -668,6 +687,8 @@ static const struct jj_fn filters[] = {
 	{ "slice", "slices ?fill_with", f_slice },
 	{ "groupby", "attribute ?default ?case_sensitive", f_groupby },
 	{ "wordcount", "", f_wordcount },
+	{ "center", "?width", f_center },
+	{ "forceescape", "", f_forceescape },
 	{ "truncate", "?length ?killwords ?end ?leeway", f_truncate },
 };
 

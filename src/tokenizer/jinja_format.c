@@ -78,6 +78,7 @@ static void put_float(struct jj_run *r, struct lm_buf *b, struct spec f, double 
 		return;
 	}
 	bool per_cent = f.type == '%';
+	if (!jj_step(r, 8 + (size_t)prec / 8 + (fabs(v) > 1e18 ? 32 : 0))) return;
 	if (f.type == 0) {
 		if (f.none) jj_float_repr(buf, fabs(v));
 		else snprintf(buf, sizeof buf, "%.*g", prec ? prec : 1, fabs(v));
@@ -340,6 +341,7 @@ static void format_value(struct jj_run *r, struct lm_buf *b, struct jj_val v, st
 	if (!how.n) {
 		jj_write_str(r, b, v);
 	} else if (v.t == JJ_STR && (!f.type || f.type == 's')) {
+		if (f.comma) jj_fail(r, LM_EINVAL, "Cannot specify ',' with 's'.");
 		if (f.align == '=' && f.fill[0] != '0')
 			jj_fail(r, LM_EINVAL, "'=' alignment not allowed in string format specifier");
 		put_str(r, b, f, v);
@@ -347,8 +349,6 @@ static void format_value(struct jj_run *r, struct lm_buf *b, struct jj_val v, st
 		put_float(r, b, f, jj_num(v));
 	} else if (v.t == JJ_FLOAT && (!f.type || f.type == 'n')) {
 		put_float(r, b, f, v.f);
-	} else if (v.t == JJ_BOOL && !f.type) {
-		put_str(r, b, f, jj_cstr(v.i ? "True" : "False"));
 	} else if (jj_is_int(v) && (!f.type || strchr("dbcoxXn", f.type))) {
 		put_int(r, b, f, v.i);
 	} else {
@@ -441,7 +441,8 @@ struct jj_val jj_strftime(struct jj_run *r, struct jj_val fmt)
 	time_t now = r->has_now ? (time_t)r->now : time(NULL);
 	if (!(r->has_now ? gmtime_r(&now, &t) : localtime_r(&now, &t)))
 		return jj_fail(r, LM_EINVAL, "'now' is no time");
-	for (uint32_t i = 0; i < fmt.n && jj_step(r, 1); i++) {
+	for (uint32_t i = 0; i < fmt.n && jj_step(r, 4); i++) {
+		if (b.n > MAX_FIELD) jj_fail(r, LM_ELIMIT, "a date longer than 1 MiB");
 		char form[8] = "%", out[64];
 		size_t n = 1;
 		if (fmt.s[i] != '%' || i + 1 >= fmt.n) {
@@ -461,5 +462,6 @@ struct jj_val jj_strftime(struct jj_run *r, struct jj_val fmt)
 		lm_buf_add(&b, out, strftime(out, sizeof out, form, &t));
 #pragma GCC diagnostic pop
 	}
+	r->live += b.n;
 	return jj_take(r, &b);
 }

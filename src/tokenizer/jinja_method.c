@@ -378,7 +378,7 @@ METHOD(unsupported)
 METHOD(d_get)
 {
 	UNUSED;
-	if (!jj_hashable(p[0])) return jj_fail(r, LM_EINVAL, "unhashable type: '%s'", jj_type_name(p[0]));
+	if (!jj_hashable(r, p[0])) return jj_fail(r, LM_EINVAL, "unhashable type: '%s'", jj_type_name(p[0]));
 	const struct jj_val *v = jj_find(r, self.d, p[0]);
 	return v ? *v : p[1].t == JJ_MISSING ? jj_none() : p[1];
 }

@@ -8,12 +8,13 @@
 
 void jj_write(struct jj_run *r, struct lm_buf *b, const char *s, size_t n)
 {
-	if (!n || !jj_step(r, n >> 6)) return;
-	if (n > JJ_MAX_TEXT - b->n) {
+	if (!n || !jj_step(r, 1 + (n >> 6))) return;
+	if (n > JJ_MAX_TEXT - b->n || n > JJ_MAX_MEM - r->used || r->live > JJ_MAX_MEM - r->used - n) {
 		jj_fail(r, LM_ELIMIT, "more than %d MiB of text", JJ_MAX_TEXT >> 20);
 		return;
 	}
 	lm_buf_add(b, s, n);
+	r->live += n;
 	if (b->bad) jj_fail(r, LM_ENOMEM, "out of memory");
 }
 
@@ -27,10 +28,15 @@ void jj_float_repr(char out[40], double f)
 		snprintf(out, 40, "%s", isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
 		return;
 	}
-	for (int p = 0; p < 17; p++) {
+	/* up to 15 digits read back as they were written, but for the smallest numbers: those try each length */
+	for (int p = fabs(f) < 2.3e-308 ? 0 : 14; p < 17; p++) {
 		snprintf(e, sizeof e, "%.*e", p, f);
 		if (strtod(e, NULL) == f) break;
 	}
+	char *zero = strchr(e, 'e'), *tail = zero;
+	while (memchr(e, '.', (size_t)(zero - e)) && tail[-1] == '0') tail--;
+	if (tail[-1] == '.') tail--;
+	memmove(tail, zero, strlen(zero) + 1);
 	char *mark = strchr(e, 'e');
 	int x = atoi(mark + 1), n = 0, o = 0;
 	for (const char *s = e; s < mark; s++)
@@ -191,6 +197,7 @@ void jj_write_repr(struct jj_run *r, struct lm_buf *b, struct jj_val v)
 		text(r, b, buf);
 		break;
 	case JJ_FLOAT:
+		if (!jj_step(r, 8)) break;
 		jj_float_repr(buf, v.f);
 		text(r, b, buf);
 		break;
@@ -256,7 +263,7 @@ static void json_scalar(struct jj_run *r, struct lm_buf *b, struct jj_val v)
 	else if (v.t == JJ_BOOL) text(r, b, v.i ? "true" : "false");
 	else if (v.t == JJ_FLOAT && !isfinite(v.f))
 		text(r, b, isnan(v.f) ? "NaN" : v.f < 0 ? "-Infinity" : "Infinity");
-	else if (v.t == JJ_FLOAT) {
+	else if (v.t == JJ_FLOAT && jj_step(r, 8)) {
 		jj_float_repr(buf, v.f);
 		text(r, b, buf);
 	} else {

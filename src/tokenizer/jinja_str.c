@@ -129,7 +129,7 @@ struct jj_val jj_case(struct jj_run *r, struct jj_val s, char how)
 	struct lm_buf b = { 0 };
 	bool prev_cased = false, begin = true;
 	size_t len;
-	if (!jj_step(r, s.n / 2)) return s;
+	if (!jj_step(r, s.n) || 2 * (size_t)s.n > JJ_MAX_MEM - r->used) return jj_fail(r, LM_ELIMIT, "a string too long to change its case");
 	for (size_t i = 0; i < s.n && !b.bad; i += len) {
 		uint32_t cp = char_at(s, i, &len);
 		bool up = how == 'U' || (how == 'C' && i == 0) || (how == 'T' && !prev_cased) ||
@@ -140,6 +140,7 @@ struct jj_val jj_case(struct jj_run *r, struct jj_val s, char how)
 		prev_cased = cased(cp);
 		begin = jj_space(cp) || (cp < 128 && cp && strchr("-({[<", (int)cp));
 	}
+	r->live += b.n;
 	return jj_take(r, &b);
 }
 
@@ -171,7 +172,8 @@ int64_t jj_search(struct jj_run *r, struct jj_val s, struct jj_val what, size_t 
 	if (from > s.n || what.n > s.n - from) return -1;
 	if (!what.n) return (int64_t)from;
 	if (!jj_step(r, what.n >> 4)) return -1;
-	const char *p = memmem(s.s + from, s.n - from, what.s, what.n);
+	const char *p = what.n == 1 ? memchr(s.s + from, what.s[0], s.n - from)
+				    : memmem(s.s + from, s.n - from, what.s, what.n);
 	if (!jj_step(r, 1 + ((p ? (size_t)(p - s.s) - from : s.n - from) >> 6))) return -1;
 	return p ? p - s.s : -1;
 }

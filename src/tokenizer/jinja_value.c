@@ -43,7 +43,7 @@ void *jj_alloc(struct jj_run *r, size_t n, size_t size)
 {
 	size_t bytes;
 	if (r->rc) return NULL;
-	if (!lm_mul_size(n, size, &bytes) || bytes > JJ_MAX_MEM - r->used) {
+	if (!lm_mul_size(n, size, &bytes) || bytes > JJ_MAX_MEM - r->used || r->live > JJ_MAX_MEM - r->used - bytes) {
 		jj_fail(r, LM_ELIMIT, "needs more than %d MiB", JJ_MAX_MEM >> 20);
 		return NULL;
 	}
@@ -61,36 +61,59 @@ struct jj_val jj_view(const char *s, size_t n)
 }
 struct jj_val jj_cstr(const char *s) { return jj_view(s, strlen(s)); }
 
+struct jj_val jj_mark_safe(struct jj_val v)
+{
+	if (v.t == JJ_STR) v.sub = 1;
+	for (int i = 0; v.t == JJ_SEQ && v.sub <= JJ_TUPLE && i < v.q->n; i++)
+		if (v.q->v[i].t == JJ_STR) v.q->v[i].sub = 1;
+	return v;
+}
+
 struct jj_val jj_str(struct jj_run *r, const char *s, size_t n)
 {
 	return jj_concat(r, jj_view("", 0), jj_view(s, n));
 }
 
-/* a + b.  Where `a` is the string made last, b goes right behind it: building a text piece by piece stays
- * linear. */
+/* Where n bytes can go: a short string to the shared stretch, a long one that grew to a stretch with room to grow. */
+static struct jj_tail *tail_for(struct jj_run *r, size_t n, bool grew)
+{
+	struct jj_tail *t = r->tail;
+	if (n >= 1024 && grew) {
+		t++;
+		for (int i = 2; i < JJ_TAILS; i++)
+			if (r->tail[i].used < t->used) t = &r->tail[i];
+		t->at = t->end = NULL;
+	}
+	if (t->at && (size_t)(t->end - t->at) >= n) return t;
+	size_t cap = grew ? n + n / 2 + 64 : n;
+	if (cap < 2048) cap = 2048;
+	char *p = jj_new(r, char, cap);
+	if (!p) return NULL;
+	t->at = p;
+	t->end = p + cap;
+	return t;
+}
+
+/* a + b.  Where `a` is one of the strings made last, b goes right behind it: building a text piece by piece stays
+ * linear, whatever is made in between. */
 struct jj_val jj_concat(struct jj_run *r, struct jj_val a, struct jj_val b)
 {
 	size_t n = (size_t)a.n + b.n;
+	struct jj_tail *t = NULL;
 	if (!b.n) return a;
 	if (n > JJ_MAX_TEXT) return jj_fail(r, LM_ELIMIT, "a string of more than %d MiB", JJ_MAX_TEXT >> 20);
-	if (!jj_step(r, n >> 8)) return jj_view("", 0);
-	if (!(a.n && a.s + a.n == r->tail && (size_t)(r->tail_end - r->tail) >= b.n)) {
-		if (r->tail && (size_t)(r->tail_end - r->tail) >= n) {
-			if (a.n) memcpy(r->tail, a.s, a.n);
-		} else {
-			size_t cap = a.n ? n + n / 2 + 64 : n;
-			if (cap < 2048) cap = 2048;
-			char *p = jj_new(r, char, cap);
-			if (!p) return jj_view("", 0);
-			if (a.n) memcpy(p, a.s, a.n);
-			r->tail = p;
-			r->tail_end = p + cap;
-		}
-		a.s = r->tail;
-		r->tail += a.n;
+	if (!jj_step(r, 1 + (b.n >> 8))) return jj_view("", 0);
+	for (int i = 0; a.n && !t && i < JJ_TAILS; i++)
+		if (r->tail[i].at == a.s + a.n && (size_t)(r->tail[i].end - r->tail[i].at) >= b.n) t = &r->tail[i];
+	if (!t) {
+		if (!jj_step(r, a.n >> 8) || !(t = tail_for(r, n, a.n > 0))) return jj_view("", 0);
+		if (a.n) memcpy(t->at, a.s, a.n);
+		a.s = t->at;
+		t->at += a.n;
 	}
-	memcpy(r->tail, b.s, b.n);
-	r->tail += b.n;
+	memcpy(t->at, b.s, b.n);
+	t->at += b.n;
+	t->used = ++r->clock;
 	return jj_view(a.s, n);
 }
 
@@ -99,6 +122,7 @@ struct jj_val jj_take(struct jj_run *r, struct lm_buf *b)
 	struct jj_val v = jj_view("", 0);
 	if (b->bad) jj_fail(r, LM_ENOMEM, "out of memory");
 	else if (!r->rc) v = jj_str(r, b->p, b->n);
+	r->live -= b->n;
 	lm_buf_free(b);
 	return v;
 }
@@ -133,16 +157,16 @@ struct jj_val jj_dict(struct jj_run *r, int cap)
 	return (struct jj_val){ .t = JJ_DICT, .d = d };
 }
 
-bool jj_hashable(struct jj_val v)
+bool jj_hashable(struct jj_run *r, struct jj_val v)
 {
 	if (v.t == JJ_DICT) return false;
 	if (v.t != JJ_SEQ) return true;
 	if (v.sub == JJ_RANGE || v.sub == JJ_GEN || v.sub == JJ_VALUES) return true;
-	if (v.sub != JJ_TUPLE) return false;
-	for (int i = 0; i < v.q->n; i++)
-		if (v.q->v[i].t == JJ_DICT || (v.q->v[i].t == JJ_SEQ && !jj_hashable(v.q->v[i])))
-			return false;
-	return true;
+	if (v.sub != JJ_TUPLE || !jj_enter(r, JJ_STACK)) return false;
+	bool can = true;
+	for (int i = 0; can && i < v.q->n; i++) can = jj_step(r, 1) && jj_hashable(r, v.q->v[i]);
+	r->depth--;
+	return can;
 }
 
 static uint32_t hash(struct jj_val v)
@@ -199,7 +223,7 @@ static bool reindex(struct jj_run *r, struct jj_dict *d)
 
 bool jj_put(struct jj_run *r, struct jj_dict *d, struct jj_val k, struct jj_val v)
 {
-	if (!jj_hashable(k)) {
+	if (!jj_hashable(r, k)) {
 		jj_fail(r, LM_EINVAL, "unhashable type: '%s'", jj_type_name(k));
 		return false;
 	}
@@ -381,7 +405,7 @@ bool jj_in(struct jj_run *r, struct jj_val x, struct jj_val seq)
 		return false;
 	}
 	if (seq.t == JJ_DICT || (seq.t == JJ_SEQ && seq.sub == JJ_KEYS)) {
-		if (!jj_hashable(x)) jj_fail(r, LM_EINVAL, "unhashable type: '%s'", jj_type_name(x));
+		if (!jj_hashable(r, x)) jj_fail(r, LM_EINVAL, "unhashable type: '%s'", jj_type_name(x));
 		if (seq.t == JJ_DICT) return !r->rc && jj_find(r, seq.d, x) != NULL;
 	}
 	if (!jj_iterable(seq)) {
