@@ -78,7 +78,7 @@ $(BUILD)/tests/%.o: CFLAGS += -Itests -Wno-missing-prototypes
 
 # make V=1 shows the commands
 $(if $(V),,$(eval .SILENT:))
-.PHONY: all demo test nvcc-check laws deps bench bench-peers models format clean install
+.PHONY: all demo test nvcc-check laws deps bench bench-peers conformance models format clean install
 all: lmrun
 
 # a change of CUDA= links anew
@@ -155,6 +155,9 @@ bench: lmrun models
 	./lmrun bench -m models/SmolLM2-135M-Instruct.Q4_1.gguf -m models/gemma-3-270m-q4_k_m.gguf
 bench-peers: lmrun models
 	@python3 tools/bench_peers.py
+# the tokenizers against their reference libraries (downloads packages once, about 10 minutes)
+conformance: lmrun models
+	@python3 tools/conformance_tok.py
 
 install: lmrun
 	install -Dm755 lmrun $(DESTDIR)$(PREFIX)/bin/lmrun
@@ -171,6 +174,9 @@ fuzz-%:
 
 # folders of src that a target needs; all without a line here
 FUZZ_gguf := base quant format
+FUZZ_spm := base quant format tokenizer
+FUZZ_jinja := base quant format tokenizer
+FUZZ_answer := base quant format tokenizer
 fuzz_objs = $(filter $(foreach d,$(or $(FUZZ_$(1)),$(DIRS)),$(BUILD)/src/$(d)/%),$(LIBOBJ))
 .SECONDEXPANSION:
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $$(call fuzz_objs,$$*)

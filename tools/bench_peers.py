@@ -2,7 +2,8 @@
 """bench_peers.py: lmrun against llama.cpp on this machine, interleaved, medians of 5, 2 threads, same files.
 
 Finds the peer in $PEERS (a folder with llama-bench and llama-completion) or builds it once under build/peers from the
-sources that the llama-cpp-python package carries (about 12 minutes).  Prints the table and writes docs/performance.md."""
+sources that the llama-cpp-python package carries (about 12 minutes).  Tokenizers against
+the `tokenizers` library: bench_tok.py.  Prints the tables and writes docs/performance.md."""
 import datetime, json, os, re, resource, statistics, subprocess, sys, time
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -75,9 +76,11 @@ def main():
     head = (f"{cpu}, {THREADS} threads, {datetime.date.today()}, medians of {ROUNDS} interleaved runs; llama.cpp: repack on / off, the better one counts\n\n"
             "| model | what | lmrun | llama.cpp | ratio | goal |\n|---|---|---|---|---|---|\n")
     table = head + "".join(f"| {n} | {w} | {a} | {b} | {r:.2f} | {g} |\n" for n, w, a, b, r, g in rows)
-    print(table, end="")
+    print(table, end="", flush=True)
+    tok = subprocess.run(["python3", "tools/bench_tok.py"], check=True, stdout=subprocess.PIPE).stdout.decode()
+    print("\n" + tok, end="")
     with open("docs/performance.md", "w", encoding="utf-8") as f:
-        f.write("# Performance\n\nWritten by `make bench-peers`.\n\n" + table)
+        f.write("# Performance\n\nWritten by `make bench-peers`.\n\n" + table + "\n" + tok)
 
 
 main()

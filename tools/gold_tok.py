@@ -292,10 +292,11 @@ def tiny(texts):
             sentencepiece_agrees(tokens, types, scores, tok, texts, True)
 
 
-os.makedirs(OUT, exist_ok=True)
-TEXTS = corpus()
-print(len(TEXTS), "strings")
-real(TEXTS)
-splits(TEXTS)
-nfc(TEXTS)
-tiny([t for t in TEXTS if len(t) < 100])
+if __name__ == "__main__":
+    os.makedirs(OUT, exist_ok=True)
+    TEXTS = corpus()
+    print(len(TEXTS), "strings")
+    real(TEXTS)
+    splits(TEXTS)
+    nfc(TEXTS)
+    tiny([t for t in TEXTS if len(t) < 100])

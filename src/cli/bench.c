@@ -15,7 +15,7 @@
 struct bench {
 	struct opt_list models;
 	int n_prompt, n_gen, reps, n_threads, n_batch;
-	const char *format, *device, *only, *kv;
+	const char *format, *device, *only, *kv, *text;
 	bool kernels, json, lines, help;     /* lines: jsonl */
 };
 #define AT(f) offsetof(struct bench, f)
@@ -32,6 +32,7 @@ static const struct opt table[] = {
 	{ .name = "--json", .type = OPT_FLAG, .value = true, .offset = AT(json), .help = "the same as -o json", .no_env = true },
 	{ .name = "--kernels", .type = OPT_FLAG, .value = true, .offset = AT(kernels), .help = "every kernel slot instead of models", .no_env = true },
 	{ .name = "--type", .arg = "NAME", .type = OPT_STR, .offset = AT(only), .help = "with --kernels: one weight type", .no_env = true },
+	{ .name = "--tokenize", .arg = "FILE", .type = OPT_STR, .offset = AT(text), .help = "the models' tokenizers over a text instead", .no_env = true },
 	{ .name = "--help -h", .type = OPT_FLAG, .value = true, .offset = AT(help), .help = "this text", .no_env = true },
 };
 
@@ -199,6 +200,10 @@ int bench_main(int argc, char **argv)
 	if (b.only && quant_from_name(b.only, &only, &err)) return cli_say(CLI_USAGE, "bench: %s", err.msg);
 	if (b.kernels) return bench_kernels(b.json, b.only) ? cli_say(CLI_MEMORY, "bench: out of memory") : written();
 	if (b.models.n == 0) return cli_say(CLI_USAGE, "bench: no model (-m FILE, repeatable)");
+	if (b.text) {
+		if (bench_tokenize(b.models.v, b.models.n, b.text, b.reps, b.json, &err)) return cli_fail_open(&err);
+		return written();
+	}
 	double bw = bench_bandwidth(b.n_threads);
 	if (b.json) fputs(b.lines ? "" : "[\n", stdout);
 	else

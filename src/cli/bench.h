@@ -7,3 +7,5 @@
 double bench_bandwidth(int n_threads);
 /* Every filled slot of every level this processor has; JSON lines when `json`, else a table. */
 int bench_kernels(bool json, const char *only);
+/* Load time and speed of the tokenizers of n models over a file's text: one JSON object a line, or a table. */
+int bench_tokenize(const char *const *model, int n, const char *file, int reps, bool json, struct lm_err *err);

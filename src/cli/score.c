@@ -129,11 +129,11 @@ static int text_ids(struct cli *c, struct lm_engine *e, const struct lm_buf *tex
 		    struct lm_err *err)
 {
 	const char *s = text->p ? text->p : "";
-	int count = lm_tokenize(e, s, text->n, !c->no_bos, !c->no_special, NULL, 0, err);
+	int count = lm_tokenize(e, s, text->n, c->no_bos ? 0 : LM_ADD_BOS, !c->no_special, NULL, 0, err);
 	if (count < 0) return count;
 	*ids = lm_malloc((size_t)count * sizeof **ids);
 	if (!*ids) return lm_fail(err, LM_ENOMEM, "out of memory for %d token ids", count);
-	*n = lm_tokenize(e, s, text->n, !c->no_bos, !c->no_special, *ids, count, err);
+	*n = lm_tokenize(e, s, text->n, c->no_bos ? 0 : LM_ADD_BOS, !c->no_special, *ids, count, err);
 	return *n < 0 ? *n : 0;
 }
 

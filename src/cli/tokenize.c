@@ -4,6 +4,7 @@
 #include "tokenizer/chat.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MAX_TEXT = 1 << 30, MAX_JINJA = 16 << 20 };
@@ -88,7 +89,7 @@ static int ids_of(struct cli *c, struct lm_engine *e, const char *text, size_t l
 	for (int cap = (int)guess;;) {
 		int32_t *ids = lm_malloc((size_t)cap * sizeof *ids);
 		if (!ids) return lm_fail(err, LM_ENOMEM, "out of memory for token ids");
-		int n = lm_tokenize(e, text, len, !c->no_bos, !c->no_special, ids, cap, err);
+		int n = lm_tokenize(e, text, len, c->no_bos ? 0 : LM_ADD_BOS | LM_ADD_EOS, !c->no_special, ids, cap, err);
 		if (n >= 0 && n <= cap) {
 			if (c->json) lm_buf_char(out, '[');
 			for (int i = 0; i < n; i++) lm_buf_fmt(out, "%s%d", i ? "," : "", (int)ids[i]);
@@ -147,15 +148,20 @@ int detokenize_main(struct cli *c)
 }
 
 /* ---- template ---------------------------------------------------------------------------------------- */
-static bool is_gguf(const char *path)
+/* A folder, a GGUF or a tokenizer file; anything else is a template. */
+static bool is_model(const char *path)
 {
+	static const char *const ends[] = { ".gguf", ".json", ".model", "vocab.txt", "merges.txt" };
 	char magic[4] = "";
-	FILE *f = fopen(path, "rb");
-	bool yes = !f || (fread(magic, 1, 4, f) == 4 && memcmp(magic, "GGUF", 4) == 0);
-	if (f) fclose(f);
+	struct stat st;
 	size_t n = strlen(path);
-	return yes ||
-	       (n > 5 && strcmp(path + n - 5, ".gguf") == 0); /* the opener says what is wrong with it */
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+		if (n >= strlen(ends[i]) && strcmp(path + n - strlen(ends[i]), ends[i]) == 0) return true;
+	FILE *f = fopen(path, "rb");
+	bool yes = !f || (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) ||
+		   (fread(magic, 1, 4, f) == 4 && memcmp(magic, "GGUF", 4) == 0);
+	if (f) fclose(f);
+	return yes;                                        /* the opener says what is wrong with it */
 }
 
 /* A template file on its own: the conversation gives every variable. */
@@ -178,9 +184,10 @@ static int render_model(struct lm_engine *e, const struct lm_buf *vars, struct l
 			struct lm_err *err)
 {
 	char *text;
-	int rc = lm_render_chat(e, vars->p, vars->n, &text, err);
+	size_t n;
+	int rc = lm_render_template(e, vars->p, vars->n, &text, &n, err);
 	if (rc) return rc;
-	lm_buf_str(out, text);
+	lm_buf_add(out, text, n);
 	lm_text_free(text);
 	return 0;
 }
@@ -190,7 +197,7 @@ int template_main(struct cli *c)
 	struct lm_engine *e = NULL;
 	struct lm_buf vars = { 0 }, out = { 0 };
 	struct lm_err err = { 0 };
-	bool gone, model = !c->model || c->chat_template || c->chat_template_file || is_gguf(c->model);
+	bool gone, model = !c->model || c->chat_template || c->chat_template_file || is_model(c->model);
 	int status = model ? cli_open(&e, c, true, NULL) : CLI_OK, rc = 0;
 	if (status == CLI_OK) status = whole_input(c, &vars);
 	if (status == CLI_OK) {

@@ -1,6 +1,8 @@
 /* engine.c - opening and closing: a path becomes a model on a device, with memory for its sequences and a thread. */
 #include "engine/engine.h"
 #include "engine/device.h"
+#include "engine/path.h"
+#include "tokenizer/folder.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -96,13 +98,15 @@ static int name_it(struct lm_engine *e, const struct lm_engine_opt *o, struct lm
 	const char *s;
 	size_t n;
 	char name[256];
-	if (file_str(e->file, "general.name", &s, &n) && n > 0) {
+	if (e->file && file_str(e->file, "general.name", &s, &n) && n > 0) {
 		if (n >= sizeof name) n = sizeof name - 1 - (size_t)lm_utf8_tail(s, sizeof name - 1);
 		memcpy(name, s, n);
 		name[n] = 0;
 	} else {
-		s = strrchr(o->model, '/');
-		snprintf(name, sizeof name, "%s", s ? s + 1 : o->model);
+		n = strlen(o->model);
+		while (n > 1 && o->model[n - 1] == '/') n--;
+		for (s = o->model + n; s > o->model && s[-1] != '/';) s--;
+		snprintf(name, sizeof name, "%.*s", (int)(o->model + n - s), s);
 	}
 	e->name = lm_strdup(name);
 	e->path = lm_strdup(o->model);
@@ -144,6 +148,27 @@ static void describe(struct lm_engine *e, const struct lm_engine_opt *o)
 const struct lm_model_info *lm_info(const struct lm_engine *e) { return &e->info; }
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
+static int model_template(const struct lm_engine *e, const struct lm_engine_opt *o, const char *name, struct lm_buf *b,
+                          struct lm_err *err)
+{
+	return e->file ? file_template(e->file, name, b, err) : folder_template(o->model, name, b, err);
+}
+
+static bool has_token(void *ud, const char *text) { return tok_has_added(((struct lm_engine *)ud)->tok, text); }
+
+/* None in the file: the one that its special tokens were made for serves those who ask for a chat.  It does not count
+ * as the model's own, for it may be a base model, which continues a text. */
+static int guess_chat(struct lm_engine *e, struct lm_err *err)
+{
+	const char *name = chat_builtin_for(has_token, e), *t = name ? chat_builtin(name) : NULL;
+	if (!t)
+		return lm_fail(&e->chat_err, LM_EUNSUPPORTED,
+		               "%s has no chat template: give one (--chat-template), or use --raw", e->info.name), 0;
+	lm_log(LM_LOG_INFO, "%s has no chat template: a chat uses the built-in '%s'", e->info.name, name);
+	e->format = answer_detect(t, strlen(t));
+	return chat_compile(&e->chat, t, strlen(t), err);
+}
+
 /* A template that the caller gave must compile; one in the file that does not is told when it is needed. */
 static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
 {
@@ -152,19 +177,27 @@ static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct 
 	if (named) t = named, n = strlen(named);
 	else if (t && !strchr(t, '{'))
 		return lm_fail(err, LM_EINVAL, "chat template '%.60s' is neither template text nor the name of a built-in one", t);
+	e->format = answer_detect(t ? t : "", n);
 	if (t) {
 		int rc = chat_compile(&e->chat, t, n, err);
 		e->info.has_chat_template = rc == 0;
 		return rc;
 	}
-	if (!file_str(e->file, "tokenizer.chat_template", &t, &n) || n == 0) {
-		lm_fail(&e->chat_err, LM_EUNSUPPORTED, "%s has no chat template: give one (--chat-template), or use --raw",
-		        e->info.name);
-		return 0;
+	struct lm_buf b = { 0 };
+	int rc = model_template(e, o, NULL, &b, err);
+	if (rc == 1) rc = guess_chat(e, err);
+	else if (!rc) {
+		e->info.has_chat_template = true;
+		e->format = answer_detect(lm_buf_cstr(&b), b.n);
+		if (chat_compile(&e->chat, lm_buf_cstr(&b), b.n, &e->chat_err)) lm_context(&e->chat_err, "the model's ");
 	}
-	e->info.has_chat_template = true;
-	if (chat_compile(&e->chat, t, n, &e->chat_err)) lm_context(&e->chat_err, "the model's ");
-	return 0;
+	b.n = 0;
+	if (!rc && e->info.has_chat_template) rc = model_template(e, o, "tool_use", &b, err);
+	if (!rc && b.n) e->format = answer_detect(lm_buf_cstr(&b), b.n);
+	if (!rc && b.n && chat_compile(&e->chat_tools, lm_buf_cstr(&b), b.n, &e->chat_err))
+		lm_log(LM_LOG_WARN, "the model's chat template for tools: %s", e->chat_err.msg);
+	lm_buf_free(&b);
+	return rc < 0 ? rc : 0;
 }
 
 static int list_ends(struct lm_engine *e, struct lm_err *err)
@@ -199,13 +232,18 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 static int open_all(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
 {
 	double t = lm_now();
-	int rc = file_open(&e->file, o->model, err);
-	if (!rc) rc = tok_load(&e->tok, e->file, err);
+	struct lm_buf path = { 0 };
+	bool tokenizer;
+	int rc = path_model(o->model, e->vocab_only, &path, &tokenizer, err);
+	if (!rc && tokenizer) rc = tok_open(&e->tok, path.p, err);
+	else if (!rc && !(rc = file_open(&e->file, path.p, err))) rc = tok_load(&e->tok, e->file, err);
+	lm_buf_free(&path);
 	if (!rc) rc = name_it(e, o, err);
 	if (!rc) rc = make_chat(e, o, err);
 	if (rc) return rc;
+	e->asks_tools = e->chat && !e->chat_tools && !chat_uses(e->chat, "tools");
 	e->info.add_bos = tok_adds_bos(e->tok);
-	e->info.file_bytes = file_bytes(e->file);
+	e->info.file_bytes = e->file ? file_bytes(e->file) : 0;
 	e->info.n_vocab = e->n_vocab = tok_vocab(e->tok);
 	e->info.arch = e->info.device = e->info.quant = "";
 	if (!e->vocab_only) rc = open_weights(e, o, err);
@@ -246,6 +284,7 @@ void lm_engine_close(struct lm_engine *e)
 	model_free(e->model);
 	backend_free(e->be);
 	chat_free(e->chat);
+	chat_free(e->chat_tools);
 	tok_free(e->tok);
 	file_close(e->file);
 	lm_free(e->end);

@@ -8,6 +8,7 @@
 #include "engine/sampler.h"
 #include "engine/stop.h"
 #include "model/model.h"
+#include "tokenizer/answer.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/tok.h"
 #include <pthread.h>
@@ -52,6 +53,9 @@ struct lm_engine {
 	struct file *file;
 	struct tok *tok;
 	struct chat *chat; struct lm_err chat_err;   /* chat NULL: chat_err says why */
+	struct chat *chat_tools;                     /* the template for requests with tools, NULL: the same */
+	const struct answer_format *format;          /* what the chat template's model writes */
+	bool asks_tools;                             /* the template knows no tools: chat_with_tools asks for hermes' form */
 	struct backend *be;
 	struct model *model;
 	int (*forward)(const struct model *, struct state *, const struct batch *, float *, struct lm_err *);   /* tests fake it */
@@ -77,7 +81,7 @@ struct lm_engine {
 	float *out; size_t n_out;                    /* logits of the step: floats allocated */
 	float *row;                                  /* [n_vocab] log-probabilities for on_logits */
 	struct lm_lp *top;                           /* [100] */
-	char *piece;                                 /* [TOK_MAX_PIECE] */
+	struct lm_buf piece;                         /* the text of the latest token */
 };
 
 /* request.c, called by the engine thread */
@@ -91,3 +95,6 @@ void *sched_main(void *engine);                  /* the engine thread */
 /* Memory for the arrays of the engine thread. */
 int sched_init(struct lm_engine *e, struct lm_err *err);
 void sched_free(struct lm_engine *e);
+
+/* reader.c: is this control token one that the answer's format writes? */
+bool reader_marks(const struct lm_engine *e, int32_t id);

@@ -6,7 +6,8 @@
 struct lm_engine; struct lm_request;
 
 struct lm_engine_opt {
-	const char *model;                 /* path of a GGUF file */
+	const char *model;                 /* path of a GGUF file, or of a folder with one; with vocab_only also of a Hugging
+	                                      Face folder or one of its tokenizer files */
 	const char *device;                /* "cpu" (NULL), "ref", "cuda:0", "metal" */
 	int n_threads;                     /* 0: all this process may use */
 	int n_ctx;                         /* 0: the model's, limited by memory */
@@ -39,6 +40,7 @@ struct lm_prompt {
 	int n_logprobs;                    /* 0: none; else top-n of every generated token, at most 100 */
 	bool prompt_logprobs;              /* LM_PROMPT events with the log-probability of each prompt token */
 	bool special;                      /* show control tokens in the text */
+	bool markers;                      /* of the control tokens show those that lm_reader looks for */
 	struct lm_sampling sampling;
 	/* Optional: called from the engine thread after each event, never after lm_request_free.  It must not call lm_*. */
 	void (*notify)(void *ud); void *notify_ud;
@@ -85,11 +87,33 @@ bool lm_next(struct lm_request *r, struct lm_event *ev, int timeout_ms);
 void lm_cancel(struct lm_request *r);                          /* LM_DONE (canceled) follows */
 void lm_request_free(struct lm_request *r);                    /* cancels if it still runs */
 
-/* messages_json: {"messages":[...], further template variables}.  *text is for lm_text_free. */
+/* messages_json: {"messages":[...], further template variables}.  *text is for lm_text_free.  What clients send is
+ * brought into the form that the template takes: tool calls, content parts, a system role that it refuses. */
 int lm_render_chat(struct lm_engine *e, const char *vars_json, size_t len, char **text, struct lm_err *err);
+/* The template on just these variables, as the model's reference renders it. */
+int lm_render_template(struct lm_engine *e, const char *vars_json, size_t len, char **text, size_t *n, struct lm_err *err);
 void lm_text_free(char *text);
-/* Like snprintf: ids written up to cap, the count returned; negative lm_code on error. */
-int lm_tokenize(struct lm_engine *e, const char *text, size_t len, bool add_bos, bool parse_special, int32_t *ids,
+
+/* The way back: an answer to a chat taken apart as it comes.  Submit its request with `markers`. */
+enum lm_part {
+	LM_CONTENT, LM_REASONING,          /* text */
+	LM_CALL,                           /* a tool call begins: text is the function's name, id its id, "" if it has none */
+	LM_ARGUMENTS                       /* text: the next stretch of the call's arguments, a JSON object in all */
+};
+typedef int lm_part_fn(void *ud, enum lm_part part, int call, const char *id, const char *text, size_t n);
+struct lm_reader;
+/* vars_json: what lm_render_chat was given (its "tools" are the calls looked for), prompt: what it made of it;
+ * `reasoning`: false leaves reasoning within the content. */
+int lm_reader_new(struct lm_reader **out, struct lm_engine *e, const char *vars_json, size_t len, const char *prompt,
+                  bool reasoning, struct lm_err *err);
+/* fn for every part that is certain now; a non-zero return of fn ends it and is returned. */
+int lm_reader_push(struct lm_reader *r, const char *text, size_t n, lm_part_fn *fn, void *ud, struct lm_err *err);
+int lm_reader_end(struct lm_reader *r, lm_part_fn *fn, void *ud, struct lm_err *err);
+void lm_reader_free(struct lm_reader *r);
+/* Like snprintf: ids written up to cap, the count returned; negative lm_code on error.  add: what the model puts before
+ * a text (BOS, CLS) and behind it (EOS, SEP), where it does. */
+enum { LM_ADD_BOS = 1, LM_ADD_EOS = 2 };
+int lm_tokenize(struct lm_engine *e, const char *text, size_t len, unsigned add, bool parse_special, int32_t *ids,
                 int cap, struct lm_err *err);
 int lm_detokenize(struct lm_engine *e, const int32_t *ids, int n, bool special, char **text, size_t *len, struct lm_err *err);
 bool lm_is_end(const struct lm_engine *e, int32_t id);

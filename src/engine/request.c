@@ -135,6 +135,22 @@ static int check(const struct lm_engine *e, const struct lm_prompt *p, struct lm
 	return 0;
 }
 
+/* The text as tokens, to be freed.  No EOS: an answer is to follow. */
+static int encode(const struct lm_engine *e, const struct lm_prompt *p, int32_t **ids, struct lm_err *err)
+{
+	unsigned flags = (p->add_bos ? TOK_ADD_BOS : 0) | (p->parse_special ? TOK_PARSE_SPECIAL : 0);
+	size_t guess = p->len < INT32_MAX / 8 ? p->len : 0;     /* rarely more tokens than bytes */
+	for (int cap = (int)guess + 16;;) {
+		*ids = lm_malloc((size_t)cap * sizeof **ids);
+		if (!*ids) return lm_fail(err, LM_ENOMEM, "out of memory for the tokens of %zu bytes", p->len);
+		int n = tok_encode(e->tok, p->text, p->len, flags, *ids, cap, err);
+		if (n >= 0 && n <= cap) return n;
+		lm_free(*ids);
+		if (n < 0) return n;
+		cap = n;
+	}
+}
+
 /* The prompt's tokens, with room for the answer. */
 static int take_prompt(struct lm_request *r, const struct lm_prompt *p, struct lm_err *err)
 {
@@ -142,11 +158,8 @@ static int take_prompt(struct lm_request *r, const struct lm_prompt *p, struct l
 	int n_ctx = e->info.n_ctx, n = p->n_ids;
 	int32_t *ids = NULL;
 	if (!p->ids) {
-		n = lm_tokenize(e, p->text, p->len, p->add_bos, p->parse_special, NULL, 0, err);
+		n = encode(e, p, &ids, err);
 		if (n < 0) return n;
-		ids = lm_malloc(((size_t)n + 1) * sizeof *ids);
-		if (!ids) return lm_fail(err, LM_ENOMEM, "out of memory for a prompt of %d tokens", n);
-		n = lm_tokenize(e, p->text, p->len, p->add_bos, p->parse_special, ids, n, err);
 	}
 	int rc = n < 0 ? n : 0, room = p->max_tokens == 0 ? n_ctx : n_ctx - 1;
 	if (n == 0) rc = lm_fail(err, LM_EINVAL, "the prompt is empty");

@@ -210,11 +210,10 @@ static int flush(struct lm_engine *e, struct lm_request *r, struct lm_err *err)
 	const char *text;
 	size_t n;
 	struct lm_event ev = { .kind = LM_TEXT, .token = -1, .logprob = NAN, .pos = r->n_tok - 1 };
-	int k = tok_stream_end(&r->ts, e->piece, TOK_MAX_PIECE);
-	stop_end(&r->stop, &text, &n);
 	struct lm_buf b = { 0 };
+	stop_end(&r->stop, &text, &n);
 	lm_buf_add(&b, text, n);
-	lm_buf_add(&b, e->piece, (size_t)(k > 0 ? k : 0));
+	tok_stream_end(e->tok, &r->ts, &b);
 	ev.text = lm_buf_cstr(&b);
 	ev.len = b.n;
 	int rc = b.bad ? lm_fail(err, LM_ENOMEM, "out of memory for the text") : b.n ? request_push(r, &ev, err) : 0;
@@ -247,10 +246,12 @@ static int advance(struct lm_engine *e, struct lm_request *r, float *logits, enu
 	bool end = tok_is_end(e->tok, id);
 	struct lm_event ev = { .kind = LM_TEXT, .token = id, .logprob = NAN, .pos = r->n_tok };
 	r->tok[r->n_tok++] = id;
-	if (!end || r->p.special) {
-		int n = tok_stream_push(e->tok, &r->ts, id, r->p.special, e->piece, TOK_MAX_PIECE);
-		hit = stop_push(&r->stop, e->piece, (size_t)(n > 0 ? n : 0), &ev.text, &ev.len);
-		if (r->stop.held.bad) return lm_fail(err, LM_ENOMEM, "out of memory for the text");
+	if (!end || r->p.special || r->p.markers) {
+		bool show = r->p.special || (r->p.markers && reader_marks(e, id));
+		e->piece.n = 0;
+		if (show || !end) tok_stream_push(e->tok, &r->ts, id, show, &e->piece);
+		hit = stop_push(&r->stop, lm_buf_cstr(&e->piece), e->piece.n, &ev.text, &ev.len);
+		if (r->stop.held.bad || e->piece.bad) return lm_fail(err, LM_ENOMEM, "out of memory for the text");
 		if (r->p.n_logprobs) logprobs(e, r, logits, &ev);
 		rc = request_push(r, &ev, err);
 	}
@@ -346,8 +347,7 @@ int sched_init(struct lm_engine *e, struct lm_err *err)
 	e->want = lm_calloc(n, 1);
 	e->row = lm_malloc((size_t)e->n_vocab * sizeof *e->row);
 	e->top = lm_calloc(100, sizeof *e->top);
-	e->piece = lm_malloc(TOK_MAX_PIECE);
-	if (e->token && e->pos && e->seq && e->want && e->row && e->top && e->piece) return 0;
+	if (e->token && e->pos && e->seq && e->want && e->row && e->top) return 0;
 	return lm_fail(err, LM_ENOMEM, "out of memory for batches of %d rows", e->n_batch);
 }
 
@@ -359,6 +359,6 @@ void sched_free(struct lm_engine *e)
 	lm_free(e->want);
 	lm_free(e->row);
 	lm_free(e->top);
-	lm_free(e->piece);
+	lm_buf_free(&e->piece);
 	lm_free(e->out);
 }

@@ -3,10 +3,11 @@
 #include "engine/engine.h"
 #include <string.h>
 
-int lm_tokenize(struct lm_engine *e, const char *text, size_t len, bool add_bos, bool parse_special, int32_t *ids,
+int lm_tokenize(struct lm_engine *e, const char *text, size_t len, unsigned add, bool parse_special, int32_t *ids,
                 int cap, struct lm_err *err)
 {
-	unsigned flags = (add_bos ? TOK_ADD_BOS : 0) | (parse_special ? TOK_PARSE_SPECIAL : 0);
+	unsigned flags = (add & LM_ADD_BOS ? TOK_ADD_BOS : 0) | (add & LM_ADD_EOS ? TOK_ADD_EOS : 0) |
+			 (parse_special ? TOK_PARSE_SPECIAL : 0);
 	return tok_encode(e->tok, text, len, flags, ids, cap, err);
 }
 
@@ -67,10 +68,62 @@ static json_t *fold_system(const json_t *vars)
 	return NULL;
 }
 
-static int render(const struct lm_engine *e, const json_t *vars, struct lm_buf *out, struct lm_err *err)
+/* The template for these variables: some models bring one of their own for requests with tools. */
+static const struct chat *template_for(const struct lm_engine *e, const json_t *vars)
 {
-	int rc = chat_render(e->chat, vars, out, err);
+	return e->chat_tools && json_array_size(json_object_get(vars, "tools")) ? e->chat_tools : e->chat;
+}
+
+static int render(const struct chat *c, const json_t *vars, struct lm_buf *out, struct lm_err *err)
+{
+	int rc = chat_render(c, vars, out, err);
 	if (rc == 0 && out->bad) rc = lm_fail(err, LM_ENOMEM, "out of memory for the prompt");
+	return rc;
+}
+
+/* The special tokens that templates name, unless the caller gave them. */
+static int set_tokens(const struct lm_engine *e, json_t *vars, struct lm_err *err)
+{
+	if (!json_is_object(vars)) return lm_fail(err, LM_EFORMAT, "the variables of a chat template are a JSON object");
+	static const struct { const char *name; enum tok_role role; } more[] = {
+		{ "unk_token", TOK_UNK }, { "pad_token", TOK_PAD }, { "sep_token", TOK_SEP }, { "cls_token", TOK_CLS },
+		{ "mask_token", TOK_MASK },
+	};
+	int bad = set_special(e, vars, "bos_token", TOK_BOS) || set_special(e, vars, "eos_token", TOK_EOS);
+	for (size_t i = 0; i < sizeof more / sizeof *more && !bad; i++)    /* undefined where the model has none */
+		if (tok_special(e->tok, more[i].role) >= 0) bad = set_special(e, vars, more[i].name, more[i].role);
+	return bad ? lm_fail(err, LM_ENOMEM, "out of memory for the prompt") : 0;
+}
+
+/* vars as the template takes them, special tokens and tools included; NULL on error.  Takes vars over. */
+static json_t *prepare(const struct lm_engine *e, const struct chat *c, json_t *vars, struct lm_err *err)
+{
+	int rc = set_tokens(e, vars, err);
+	if (!rc && json_array_size(json_object_get(vars, "tools")) && !chat_uses(c, "tools")) {
+		json_t *with = chat_with_tools(vars, err);
+		json_decref(vars);
+		vars = with;
+	}
+	if (!rc && vars) rc = chat_normalise(c, vars, err);
+	if (rc) json_decref(vars);
+	return rc ? NULL : vars;
+}
+
+int lm_render_template(struct lm_engine *e, const char *vars_json, size_t len, char **text, size_t *n, struct lm_err *err)
+{
+	*text = NULL;
+	if (!e->chat) {
+		if (err) *err = e->chat_err;
+		return e->chat_err.code;
+	}
+	json_t *vars = lm_json_parse(vars_json, len, err);
+	int rc = vars ? set_tokens(e, vars, err) : (err ? err->code : LM_EFORMAT);
+	struct lm_buf out = { 0 };
+	lm_buf_add(&out, "", 0);
+	if (!rc) rc = render(template_for(e, vars), vars, &out, err);
+	json_decref(vars);
+	if (rc) lm_buf_free(&out);
+	else *text = out.p, *n = out.n;
 	return rc;
 }
 
@@ -82,24 +135,22 @@ int lm_render_chat(struct lm_engine *e, const char *vars_json, size_t len, char 
 		return e->chat_err.code;
 	}
 	json_t *vars = lm_json_parse(vars_json, len, err);
+	const struct chat *c = template_for(e, vars);
+	if (vars) vars = prepare(e, c, vars, err);
 	if (!vars) return err ? err->code : LM_EFORMAT;
 	struct lm_buf out = { 0 };
 	struct lm_err first = { 0 };
-	int rc = 0;
 	lm_buf_add(&out, "", 0);
-	if (!json_is_object(vars)) rc = lm_fail(err, LM_EFORMAT, "the variables of a chat template are a JSON object");
-	else if (set_special(e, vars, "bos_token", TOK_BOS) || set_special(e, vars, "eos_token", TOK_EOS))
-		rc = lm_fail(err, LM_ENOMEM, "out of memory for the prompt");
-	else rc = render(e, vars, &out, &first);
+	int rc = render(c, vars, &out, &first);
 	if (rc == LM_EINVAL) {                               /* the template's own refusal: of a system role, perhaps */
 		json_t *folded = fold_system(vars);
 		out.n = 0;
-		if (folded && (rc = render(e, folded, &out, &(struct lm_err){ 0 })) == 0)
+		if (folded && (rc = render(c, folded, &out, &(struct lm_err){ 0 })) == 0)
 			lm_log(LM_LOG_INFO, "the chat template has no system role: its text goes before the first user message");
 		if (folded && rc) rc = first.code;
 		json_decref(folded);
 	}
-	if (rc && first.code && err) *err = first;
+	if (rc && err) *err = first;
 	json_decref(vars);
 	if (rc) lm_buf_free(&out);
 	else *text = out.p;

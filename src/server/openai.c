@@ -19,7 +19,11 @@ struct answer {
 	char id[40];
 	int64_t created;
 	char *prompt;                            /* rendered or as given; for echo */
+	struct lm_reader *reader;                /* chat: takes the answer apart */
+	bool reasoning;                          /* the latest part was reasoning */
+	int n_calls, n_reasoning;                /* tool calls; tokens of reasoning */
 	struct lm_buf text;                      /* of a whole answer */
+	struct lm_buf thought, calls;            /* its reasoning; its tool calls, the last one's string still open */
 	struct lm_buf lp;                        /* entries of logprobs, comma-separated, not sent yet */
 	struct lm_buf lp_held;                   /* entries of tokens whose text is still held back */
 	struct lm_buf lp_token, lp_top, lp_at;   /* /v1/completions: token_logprobs, top_logprobs, text_offset */
@@ -32,7 +36,8 @@ static void answer_free(struct answer *a)
 	http_wake_free(a->wake);
 	json_decref(a->body);
 	lm_text_free(a->prompt);
-	struct lm_buf *b[] = { &a->text, &a->lp, &a->lp_held, &a->lp_token, &a->lp_top, &a->lp_at };
+	lm_reader_free(a->reader);
+	struct lm_buf *b[] = { &a->text, &a->thought, &a->calls, &a->lp, &a->lp_held, &a->lp_token, &a->lp_top, &a->lp_at };
 	for (size_t i = 0; i < sizeof b / sizeof b[0]; i++) lm_buf_free(b[i]);
 	lm_free(a);
 }
@@ -134,11 +139,11 @@ static void put_head(const struct answer *a, struct lm_buf *b)
 	lm_buf_fmt(b, ",\"system_fingerprint\":\"lmrun-%s\",\"choices\":[", LMRUN_VERSION);
 }
 
-static void put_usage(struct lm_buf *b, const struct lm_event *ev)
+static void put_usage(const struct answer *a, struct lm_buf *b, const struct lm_event *ev)
 {
 	lm_buf_fmt(b, "\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d,\"total_tokens\":%d,"
-	           "\"prompt_tokens_details\":{\"cached_tokens\":%d},\"completion_tokens_details\":{\"reasoning_tokens\":0}}",
-	           ev->n_prompt, ev->n_out, ev->n_prompt + ev->n_out, ev->n_cached);
+	           "\"prompt_tokens_details\":{\"cached_tokens\":%d},\"completion_tokens_details\":{\"reasoning_tokens\":%d}}",
+	           ev->n_prompt, ev->n_out, ev->n_prompt + ev->n_out, ev->n_cached, a->n_reasoning);
 }
 
 static void put_timings(struct lm_buf *b, const struct lm_event *ev)
@@ -150,7 +155,10 @@ static void put_timings(struct lm_buf *b, const struct lm_event *ev)
 	           ev->t_out > 0 ? ev->n_out / ev->t_out : 0);
 }
 
-static const char *finish_name(const struct lm_event *ev) { return ev->finish == LM_FIN_STOP ? "stop" : "length"; }
+static const char *finish_name(const struct answer *a, const struct lm_event *ev)
+{
+	return ev->finish != LM_FIN_STOP ? "length" : a->n_calls ? "tool_calls" : "stop";
+}
 
 /* Sends {head}{rest}] ... } as one event of the stream; body: what stands in "choices". */
 static void send_chunk(struct answer *a, struct lm_buf *choice, const struct lm_event *usage)
@@ -162,7 +170,7 @@ static void send_chunk(struct answer *a, struct lm_buf *choice, const struct lm_
 	lm_buf_char(&b, ']');
 	if (usage) {
 		lm_buf_char(&b, ',');
-		put_usage(&b, usage);
+		put_usage(a, &b, usage);
 		put_timings(&b, usage);
 	} else if (a->usage) lm_buf_str(&b, ",\"usage\":null");
 	lm_buf_str(&b, "}\n\n");
@@ -188,17 +196,91 @@ static void begin(struct answer *a)
 	send_chunk(a, &b, NULL);
 }
 
-static void send_text(struct answer *a, const struct lm_event *ev)
+/* One chunk of the stream: {"index":0,HEAD"text"TAIL}, its text as a JSON string. */
+static void send_piece(struct answer *a, const char *head, const char *text, size_t n, const char *tail)
 {
 	struct lm_buf b = { 0 };
 	begin(a);
-	if (!ev->len) return;
-	lm_buf_str(&b, a->chat ? "{\"index\":0,\"delta\":{\"content\":" : "{\"text\":");
-	lm_json_string(&b, ev->text, ev->len);
-	lm_buf_str(&b, a->chat ? "},\"logprobs\":" : ",\"index\":0,\"logprobs\":");
+	lm_buf_str(&b, head);
+	lm_json_string(&b, text, n);
+	lm_buf_str(&b, tail);
 	put_logprobs(a, &b);
 	lm_buf_str(&b, ",\"finish_reason\":null}");
 	send_chunk(a, &b, NULL);
+}
+
+static void call_id(char out[40], const char *id)
+{
+	if (*id) snprintf(out, 40, "%s", id);    /* as the model wrote it: its template will want it back */
+	else
+		snprintf(out, 40, "call_%016llx%08llx", (unsigned long long)lm_random_seed(),
+		         (unsigned long long)lm_random_seed() & 0xFFFFFFFF);
+}
+
+/* The beginning of a call's object up to its open string of arguments. */
+static void put_call(struct lm_buf *b, const char *id, const char *name, size_t n)
+{
+	char buf[40];
+	call_id(buf, id);
+	lm_buf_str(b, "\"id\":");
+	lm_json_string(b, buf, strlen(buf));
+	lm_buf_str(b, ",\"type\":\"function\",\"function\":{\"name\":");
+	lm_json_string(b, name, n);
+	lm_buf_str(b, ",\"arguments\":");
+}
+
+static void stream_part(struct answer *a, enum lm_part part, int call, const char *id, const char *text, size_t n)
+{
+	struct lm_buf b = { 0 };
+	if (part == LM_CONTENT) send_piece(a, "{\"index\":0,\"delta\":{\"content\":", text, n, "},\"logprobs\":");
+	if (part == LM_REASONING) send_piece(a, "{\"index\":0,\"delta\":{\"reasoning_content\":", text, n, "},\"logprobs\":");
+	if (part < LM_CALL) return;
+	lm_buf_fmt(&b, "{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":%d,", call);
+	if (part == LM_CALL) put_call(&b, id, text, n);
+	else lm_buf_str(&b, "\"function\":{\"arguments\":");
+	if (!b.bad) send_piece(a, lm_buf_cstr(&b), part == LM_CALL ? "" : text, part == LM_CALL ? 0 : n, "}}]},\"logprobs\":");
+	lm_buf_free(&b);
+}
+
+/* Appends text[0..n) to a JSON string that is open in b. */
+static void put_inside(struct lm_buf *b, const char *text, size_t n)
+{
+	struct lm_buf quoted = { 0 };
+	lm_json_string(&quoted, text, n);
+	if (quoted.n >= 2) lm_buf_add(b, quoted.p + 1, quoted.n - 2);
+	b->bad |= quoted.bad;
+	lm_buf_free(&quoted);
+}
+
+static int on_part(void *ud, enum lm_part part, int call, const char *id, const char *text, size_t n)
+{
+	struct answer *a = ud;
+	a->reasoning = part == LM_REASONING;
+	if (part == LM_CALL) a->n_calls++;
+	if (a->stream) stream_part(a, part, call, id, text, n);
+	else if (part == LM_CONTENT) lm_buf_add(&a->text, text, n);
+	else if (part == LM_REASONING) lm_buf_add(&a->thought, text, n);
+	else if (part == LM_ARGUMENTS) put_inside(&a->calls, text, n);
+	else {
+		lm_buf_str(&a->calls, call ? "\"}},{" : "{");
+		put_call(&a->calls, id, text, n);
+		lm_buf_char(&a->calls, '"');
+	}
+	return 0;
+}
+
+static int take_text(struct answer *a, const struct lm_event *ev, struct lm_err *err)
+{
+	note_logprob(a, ev);
+	if (a->stream) begin(a);
+	if (a->reader) {
+		int rc = lm_reader_push(a->reader, ev->text, ev->len, on_part, a, err);
+		a->n_reasoning += a->reasoning && ev->token >= 0;
+		return rc;
+	}
+	if (!a->stream) lm_buf_add(&a->text, ev->text, ev->len);
+	else if (ev->len) send_piece(a, "{\"text\":", ev->text, ev->len, ",\"index\":0,\"logprobs\":");
+	return 0;
 }
 
 static void end_stream(struct answer *a, const struct lm_event *ev)
@@ -206,7 +288,7 @@ static void end_stream(struct answer *a, const struct lm_event *ev)
 	struct lm_buf b = { 0 };
 	begin(a);
 	lm_buf_fmt(&b, "{%s\"index\":0,\"logprobs\":null,\"finish_reason\":\"%s\"}", a->chat ? "\"delta\":{}," : "\"text\":\"\",",
-	           finish_name(ev));
+	           finish_name(a, ev));
 	send_chunk(a, &b, NULL);
 	if (a->usage) send_chunk(a, &(struct lm_buf){ 0 }, ev);
 	http_chunk(a->c, "data: [DONE]\n\n", 14);
@@ -218,14 +300,20 @@ static void send_whole(struct answer *a, const struct lm_event *ev)
 	struct lm_buf b = { 0 };
 	put_head(a, &b);
 	lm_buf_str(&b, a->chat ? "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":" : "{\"text\":");
-	lm_json_string(&b, lm_buf_cstr(&a->text), a->text.n);
+	if (a->n_calls && !a->text.n) lm_buf_str(&b, "null");
+	else lm_json_string(&b, lm_buf_cstr(&a->text), a->text.n);
+	if (a->thought.n) {
+		lm_buf_str(&b, ",\"reasoning_content\":");
+		lm_json_string(&b, a->thought.p, a->thought.n);
+	}
+	if (a->n_calls) lm_buf_fmt(&b, ",\"tool_calls\":[%s\"}}]", lm_buf_cstr(&a->calls));
 	lm_buf_str(&b, a->chat ? ",\"refusal\":null},\"logprobs\":" : ",\"index\":0,\"logprobs\":");
 	put_logprobs(a, &b);
-	lm_buf_fmt(&b, ",\"finish_reason\":\"%s\"}],", finish_name(ev));
-	put_usage(&b, ev);
+	lm_buf_fmt(&b, ",\"finish_reason\":\"%s\"}],", finish_name(a, ev));
+	put_usage(a, &b, ev);
 	put_timings(&b, ev);
 	lm_buf_char(&b, '}');
-	b.bad |= a->text.bad || a->lp.bad;
+	b.bad |= a->text.bad || a->lp.bad || a->thought.bad || a->calls.bad;
 	api_send_json(a->c, 200, &b);
 }
 
@@ -259,14 +347,13 @@ static void on_wake(void *ud, bool idle)
 		http_chunk(a->c, ": ping\n\n", 8);
 	}
 	while (lm_next(a->r, &ev, 0)) {
-		if (ev.kind == LM_TEXT) {
-			note_logprob(a, &ev);
-			if (a->stream) send_text(a, &ev);
-			else lm_buf_add(&a->text, ev.text, ev.len);
-			continue;
-		}
-		if (ev.kind == LM_PROMPT) continue;
-		if (ev.kind == LM_FAILED) send_failure(a, &ev.err);
+		struct lm_err err;
+		int rc = 0;
+		if (ev.kind == LM_TEXT) rc = take_text(a, &ev, &err);
+		if (ev.kind == LM_DONE && a->reader) rc = lm_reader_end(a->reader, on_part, a, &err);
+		if (!rc && (ev.kind == LM_TEXT || ev.kind == LM_PROMPT)) continue;
+		if (rc) send_failure(a, &err);
+		else if (ev.kind == LM_FAILED) send_failure(a, &ev.err);
 		else if (a->stream) end_stream(a, &ev);
 		else send_whole(a, &ev);
 		answer_free(a);
@@ -281,7 +368,7 @@ static void notify(void *ud) { http_wake_fire(((struct answer *)ud)->wake); }
 /* What this version does not do yet is said, not ignored. */
 static bool unsupported(const json_t *o, struct refusal *r)
 {
-	static const char *const names[] = { "tools", "functions", "grammar", "json_schema", "regex", "suffix" };
+	static const char *const names[] = { "functions", "function_call", "grammar", "json_schema", "regex", "suffix" };
 	int n = 1, best = 1;
 	if (!field_int(o, "n", 1, 16, &n, r) || !field_int(o, "best_of", 1, 16, &best, r)) return false;
 	if (n > 1) return field_bad(r, "n", "n is %d: one choice is all this version gives", n);
@@ -336,6 +423,46 @@ static int add_json(const char *p, size_t n, void *buf)
 	return ((struct lm_buf *)buf)->bad ? -1 : 0;
 }
 
+/* "tools" as the template and the reader get them; absent when the request forbids calls. */
+static bool take_tools(const json_t *o, json_t *vars, struct refusal *r)
+{
+	json_t *tools = json_object_get(o, "tools"), *choice = json_object_get(o, "tool_choice"), *t;
+	const char *how = json_string_value(choice);
+	size_t i;
+	if (tools && !json_is_null(tools) && !json_is_array(tools)) return field_wrong(r, "tools", "an array", tools);
+	json_array_foreach(tools, i, t) {
+		const char *type = json_string_value(json_object_get(t, "type"));
+		if (!type || strcmp(type, "function") || !json_is_string(json_object_get(json_object_get(t, "function"), "name")))
+			return field_bad(r, "tools", "tools[%zu] is not {\"type\": \"function\", \"function\": {\"name\": ...}}", i);
+	}
+	bool none = how && !strcmp(how, "none"), some = json_array_size(tools) > 0;
+	if (choice && !json_is_null(choice) && !json_is_object(choice) && !how)
+		return field_wrong(r, "tool_choice", "\"none\", \"auto\", \"required\" or an object", choice);
+	if (how && !none && strcmp(how, "auto") && strcmp(how, "required"))
+		return field_bad(r, "tool_choice", "tool_choice is '%.40s', not none, auto or required", how);
+	if (json_is_object(choice) || (how && !strcmp(how, "required")))
+		return field_bad(r, "tool_choice", "tool_choice: a forced call is not supported by this version");
+	if (some && !none && json_object_set(vars, "tools", tools)) return api_no_memory(r);
+	return true;
+}
+
+/* Members that shape the prompt and how its answer is read. */
+static bool take_format(const json_t *o, json_t *vars, bool *reasoning, struct refusal *r)
+{
+	json_t *format = json_object_get(o, "reasoning_format"), *effort = json_object_get(o, "reasoning_effort");
+	const char *f = json_string_value(format);
+	if (format && !json_is_null(format) && !f) return field_wrong(r, "reasoning_format", "a string", format);
+	if (f && strcmp(f, "none") && strcmp(f, "deepseek") && strcmp(f, "auto"))
+		return field_bad(r, "reasoning_format", "reasoning_format is '%.40s', not none, auto or deepseek", f);
+	*reasoning = !f || strcmp(f, "none") != 0;
+	if (effort && !json_is_null(effort) && !json_is_string(effort))
+		return field_wrong(r, "reasoning_effort", "a string", effort);
+	if (json_is_string(effort) && !json_object_get(vars, "reasoning_effort") &&
+	    json_object_set(vars, "reasoning_effort", effort))
+		return api_no_memory(r);
+	return take_tools(o, vars, r);
+}
+
 static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 {
 	const json_t *o = a->body;
@@ -351,22 +478,28 @@ static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 	if (top >= 0 && !lp) return field_bad(r, "top_logprobs", "top_logprobs needs logprobs to be true");
 	a->logprobs = !lp ? -1 : top > 0 ? top : 0;
 	json_t *vars = field_messages(o, &cont, r);
+	bool reasoning = true;
 	if (!vars) return false;
+	if (!take_format(o, vars, &reasoning, r)) {
+		json_decref(vars);
+		return false;
+	}
 	struct lm_buf json = { 0 };
 	char *at = NULL;
 	int rc = json_dump_callback(vars, add_json, &json, JSON_COMPACT);
 	if (rc) rc = lm_fail(&err, LM_ENOMEM, "out of memory");
 	else rc = lm_render_chat(a->s->e, json.p, json.n, &a->prompt, &err);
-	lm_buf_free(&json);
 	if (!rc && cont)                         /* the answer goes on where the last message ends */
 		for (char *s = strstr(a->prompt, cont); s; s = strstr(s + 1, cont)) at = s + strlen(cont);
 	if (at) *at = 0;
+	if (!rc) rc = lm_reader_new(&a->reader, a->s->e, json.p, json.n, a->prompt, reasoning, &err);
+	lm_buf_free(&json);
 	json_decref(vars);
 	if (rc == LM_ENOMEM) return api_no_memory(r);
 	if (rc) return field_bad(r, "messages", "%s", err.msg);
 	p->text = a->prompt;
 	p->len = strlen(a->prompt);
-	p->parse_special = true;
+	p->parse_special = p->markers = true;
 	return true;
 }
 

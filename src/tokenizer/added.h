@@ -21,4 +21,6 @@ int added_add(struct added *a, const char *s, size_t n, int32_t id, unsigned fla
  * ends it.  `normalized`: which of the two sets; `special`: whether control tokens count. */
 struct added_out { int (*text)(void *ud, const char *s, size_t n); int (*token)(void *ud, int32_t id); void *ud; };
 int added_cut(const struct added *a, const char *s, size_t n, bool normalized, bool special, const struct added_out *out);
+/* Bytes of the longest token of a set that s begins with, whatever its flags; 0: none. */
+size_t added_at(const struct added *a, const char *s, size_t n, bool normalized);
 bool added_has(const struct added *a, bool normalized);    /* is that set non-empty? */

@@ -80,7 +80,7 @@ static int read_id(const struct tok *t, const char *key, int *id, struct lm_err 
 /* A token that the model was given for a purpose, by its text: ordinary tokens may have the same text. */
 static int special_id(const struct tok *t, const char *text)
 {
-	int32_t id = vocab_id(t, text, strlen(text));
+	int32_t id = vocab_any(t, text, strlen(text));
 	if (id < 0) return -1;
 	unsigned type = t->piece[id].type;
 	if (type == TYPE_CONTROL) return id;
@@ -91,16 +91,16 @@ static int special_id(const struct tok *t, const char *text)
 bool tok_is_end(const struct tok *t, int32_t id)
 {
 	for (int i = 0; i < t->n_end; i++)
-		if (t->end[i] == id) return true;
+		if (t->end_id[i] == id) return true;
 	return false;
 }
 
-static void add_end(struct tok *t, int id)
+void roles_add_end(struct tok *t, int32_t id)
 {
-	if (id >= 0 && t->n_end < MAX_END && !tok_is_end(t, id)) t->end[t->n_end++] = id;
+	if (id >= 0 && t->n_end < MAX_END && !tok_is_end(t, id)) t->end_id[t->n_end++] = id;
 }
 
-static int load_ends(struct tok *t, struct lm_err *err)
+void roles_ends(struct tok *t, bool eot_stated)
 {
 	/* gpt-oss ends a message, not its answer, with <|end|>; gemma 4 does not stop at </s> */
 	bool harmony = special_id(t, "<|return|>") >= 0 && special_id(t, "<|call|>") >= 0;
@@ -108,59 +108,68 @@ static int load_ends(struct tok *t, struct lm_err *err)
 	for (int i = 0; i < COUNT(end_text); i++)
 		if (!(harmony && !strcmp(end_text[i], "<|end|>")) &&
 		    !(gemma4 && !strcmp(end_text[i], "</s>")))
-			add_end(t, special_id(t, end_text[i]));
+			roles_add_end(t, special_id(t, end_text[i]));
+	roles_add_end(t, t->role[TOK_EOS]);
+	for (int i = 0; !eot_stated && t->role[TOK_EOT] < 0 && i < COUNT(turn_text); i++)
+		if (!(harmony && !strcmp(turn_text[i], "<|end|>")))
+			t->role[TOK_EOT] = special_id(t, turn_text[i]);
+	roles_add_end(t, t->role[TOK_EOT]);
+}
+
+static int load_ends(struct tok *t, struct lm_err *err)
+{
 	for (int i = 0; i < COUNT(end_key); i++) {
 		int id;
 		int rc = read_id(t, end_key[i], &id, err);
 		if (rc) return rc;
-		add_end(t, id);
+		roles_add_end(t, id);
 	}
-	add_end(t, t->role[TOK_EOS]);
-	bool stated = file_has(t->file, role_key[TOK_EOT]);
-	for (int i = 0; !stated && t->role[TOK_EOT] < 0 && i < COUNT(turn_text); i++)
-		if (!(harmony && !strcmp(turn_text[i], "<|end|>")))
-			t->role[TOK_EOT] = special_id(t, turn_text[i]);
-	add_end(t, t->role[TOK_EOT]);
+	roles_ends(t, file_has(t->file, role_key[TOK_EOT]));
 	return 0;
 }
 
 /* Without token types nothing says which tokens are special; those with a role are. */
 static void guess_types(struct tok *t)
 {
-	for (int r = 0; r < N_ROLE; r++) {
-		int id = t->role[r];
-		if (id < 0 || t->piece[id].len == 0 || t->piece[id].len > MAX_SPECIAL) continue;
-		unsigned k = t->piece[id].len - 1u;
-		t->piece[id].type = TYPE_CONTROL;
-		t->lead[(uint8_t)piece_text(t, id)[0]][k / 64] |= (uint64_t)1 << k % 64;
-	}
-	for (int b = 0; b < 256 && t->kind == KIND_SPM; b++)
+	for (int r = 0; r < N_ROLE; r++)
+		if (t->role[r] >= 0) t->piece[t->role[r]].type = TYPE_CONTROL;
+	for (int b = 0; b < 256 && t->byte_fallback; b++)
 		if (t->byte_id[b] >= 0) t->piece[t->byte_id[b]].type = TYPE_BYTE;
 }
 
-int roles_load(struct tok *t, unsigned pre_flags, struct lm_err *err)
+/* What the kinds of GGUF vocabularies add when the metadata is silent. */
+static void post(struct tok *t, unsigned family_flags)
+{
+	bool spm = t->rank_by == RANK_SCORE && t->model == &model_bpe, bert = t->model == &model_wordpiece;
+	bool t5 = t->model == &model_unigram, gemma4 = t->model == &model_bpe && t->byte_fallback && !spm;
+	bool bos = spm || bert || gemma4 || family_flags & FAMILY_BOS, eos = t5, sep = bert || family_flags & FAMILY_SEP;
+	file_bool(t->file, "tokenizer.ggml.add_bos_token", &bos);
+	bool said = file_bool(t->file, "tokenizer.ggml.add_eos_token", &eos);
+	file_bool(t->file, "tokenizer.ggml.add_sep_token", &sep);
+	int first = t->role[TOK_BOS], last = t->role[TOK_EOS];
+	if (bert && t->role[TOK_CLS] >= 0) first = t->role[TOK_CLS];
+	if (!eos && sep && !said && t->role[TOK_SEP] >= 0) last = t->role[TOK_SEP];
+	else if (eos && last < 0) last = t->role[TOK_SEP];
+	if (bos || gemma4)
+		if (first >= 0) t->before[t->n_before++] = first;
+	if ((eos || (sep && !said)) && last >= 0) t->after[t->n_after++] = last;
+}
+
+int roles_gguf(struct tok *t, unsigned family_flags, struct lm_err *err)
 {
 	static const int spm_default[] = {[TOK_BOS] = 1, [TOK_EOS] = 2};
+	bool spm = t->rank_by == RANK_SCORE && t->model == &model_bpe;
 	int rc = 0;
 	for (int r = 0; r < N_ROLE && !rc; r++) rc = read_id(t, role_key[r], &t->role[r], err);
 	if (rc) return rc;
-	for (int r = TOK_BOS; r <= TOK_EOS && t->kind == KIND_SPM; r++)
+	for (int r = TOK_BOS; r <= TOK_EOS && spm; r++)
 		if (!file_has(t->file, role_key[r]) && spm_default[r] < t->n &&
 		    t->piece[spm_default[r]].type == TYPE_CONTROL)
 			t->role[r] = spm_default[r];
-	if (t->role[TOK_UNK] < 0 && t->kind == KIND_SPM && t->piece[0].type == TYPE_UNKNOWN)
-		t->role[TOK_UNK] = 0;
+	if (t->role[TOK_UNK] < 0 && !t->drop_unk && t->piece[0].type == TYPE_UNKNOWN) t->role[TOK_UNK] = 0;
 	if (!file_has(t->file, "tokenizer.ggml.token_type")) guess_types(t);
 	rc = load_ends(t, err);
-	t->add_bos = t->kind == KIND_SPM || pre_flags & PRE_BOS;
-	t->add_eos = false;
-	file_bool(t->file, "tokenizer.ggml.add_bos_token", &t->add_bos);
-	if (!file_bool(t->file, "tokenizer.ggml.add_eos_token", &t->add_eos))
-		t->add_eos = pre_flags & PRE_SEP;
 	if (t->role[TOK_BOS] < 0) t->role[TOK_BOS] = t->role[TOK_CLS];
-	t->add_bos &= t->role[TOK_BOS] >= 0;
-	t->add_eos &= t->role[TOK_EOS] >= 0 || t->role[TOK_SEP] >= 0;
-	t->add_prefix = t->kind == KIND_SPM;
-	file_bool(t->file, "tokenizer.ggml.add_space_prefix", &t->add_prefix);
+	post(t, family_flags);
 	return rc;
 }

@@ -1,7 +1,6 @@
-/* tok.c - loading, and text to ids: special tokens are cut out of the raw text, leftmost and longest first;
- * each piece between them is normalized, split into words, and each word merged (bpe.c). */
+/* tok.c - text to ids: added tokens are cut out of the raw text; each piece between them is normalized, split into
+ * words, and the model turns each word into ids (bpe.c, unigram.c, wordpiece.c). */
 #include "tokenizer/tok_impl.h"
-#include <ctype.h>
 #include <string.h>
 
 enum {
@@ -11,84 +10,27 @@ enum {
 	CACHE_FROM = 2048 /* bytes of text from which remembering words pays */
 };
 
-/* ---- load ------------------------------------------------------------------------------------------------
- */
-
-static bool is(const char *s, size_t n, const char *word)
-{
-	return strlen(word) == n && !memcmp(s, word, n);
-}
-
-static int load_pre(struct tok *t, unsigned *flags, struct lm_err *err)
-{
-	const char *pre;
-	size_t n;
-	if (!file_str(t->file, "tokenizer.ggml.pre", &pre, &n)) {
-		pre = "default";
-		n = strlen(pre);
-	}
-	if (is(pre, n, "default"))
-		lm_log(LM_LOG_WARN,
-		       "%s does not say how its text is split into words (tokenizer.ggml.pre): a common "
-		       "way is taken, and answers may be worse for it",
-		       file_path(t->file)[0] ? file_path(t->file) : "the model");
-	int rc = pretok_new(&t->pre, flags, pre, n, err);
-	t->nfc = *flags & PRE_NFC;
-	t->ignore_merges = *flags & PRE_IGNORE_MERGES;
-	return rc;
-}
-
-/* The special tokens of phi-3 swallow the white space after them; GGUF has no key for it. */
-static bool is_phi3(const struct file *f)
-{
-	const char *s, *want = "phi-3";
-	size_t n, k = 0;
-	if (!file_str(f, "general.name", &s, &n)) return false;
-	for (size_t i = 0; i < n && want[k]; i++) {
-		char c = s[i] == ' ' || s[i] == '_' ? '-' : (char)tolower((unsigned char)s[i]);
-		k = c == want[k] ? k + 1 : c == want[0];
-	}
-	return !want[k];
-}
-
 int tok_load(struct tok **out, const struct file *f, struct lm_err *err)
 {
-	const char *model;
-	size_t n;
-	unsigned flags = 0;
-	if (!file_str(f, "tokenizer.ggml.model", &model, &n))
-		return lm_fail(err, LM_EFORMAT,
-			       "tokenizer.ggml.model is missing: the file holds no tokenizer");
-	bool bytes = is(model, n, "gpt2");
-	if (!bytes && !is(model, n, "llama"))
-		return lm_fail(err, LM_EUNSUPPORTED,
-			       "tokenizer.ggml.model: the tokenizer \"%.*s\" is not supported",
-			       (int)(n < 64 ? n : 64), model);
-	struct tok *t = lm_calloc(1, sizeof *t);
-	if (!t) return lm_fail(err, LM_ENOMEM, "out of memory for the tokenizer");
-	t->file = f;
-	t->kind = bytes ? KIND_BYTES : KIND_SPM;
-	int rc = bytes ? load_pre(t, &flags, err) : 0;
-	if (!rc) rc = vocab_load(t, err);
-	if (!rc) rc = roles_load(t, flags, err);
-	if (rc) {
-		tok_free(t);
-		return rc;
-	}
-	t->rstrip = is_phi3(f);
-	*out = t;
-	return 0;
+	*out = NULL;
+	return gguf_tok(out, f, err);
 }
 
 void tok_free(struct tok *t)
 {
 	if (!t) return;
-	pretok_free(t->pre);
+	if (t->model && t->model->free) t->model->free(t);
+	added_free(t->added);
+	norm_free(t->norm);
+	split_free(t->split);
+	decoder_free(t->decoder);
 	lm_free(t->piece);
 	lm_free(t->merge);
+	lm_free(t->own_score);
+	lm_free(t->score64);
 	lm_free(t->by_text.slot);
-	lm_free(t->by_pair.slot);
 	lm_buf_free(&t->aux);
+	if (t->map.data) lm_map_close(&t->map);
 	lm_free(t);
 }
 
@@ -96,13 +38,18 @@ int tok_special(const struct tok *t, enum tok_role role)
 {
 	return t->role[role];
 }
+bool tok_has_added(const struct tok *t, const char *text)
+{
+	int32_t id = vocab_any(t, text, strlen(text));
+	return id >= 0 && (t->piece[id].type == TYPE_CONTROL || t->piece[id].type == TYPE_USER);
+}
 int tok_vocab(const struct tok *t)
 {
 	return t->n;
 }
 bool tok_adds_bos(const struct tok *t)
 {
-	return t->add_bos;
+	return t->n_before > 0;
 }
 bool tok_is_control(const struct tok *t, int32_t id)
 {
@@ -121,11 +68,13 @@ struct seen {
 };
 struct enc {
 	const struct tok *t;
+	const char *text;          /* its first byte */
+	bool special;
 	int32_t *ids;
 	int cap, n;
-	struct bpe bpe;
-	struct pretok_work pre;
-	struct lm_buf norm, prefixed;
+	struct model_work model;
+	struct split_work *split;
+	struct norm_work *norm;
 	struct seen *seen;
 	struct lm_err *err;
 };
@@ -138,26 +87,25 @@ static int put(void *ud, int32_t id)
 	return 0;
 }
 
-static int merge_word(struct enc *e, const char *s, size_t n)
+static int model_word(struct enc *e, const char *s, size_t n)
 {
 	if (n > MAX_WORD)
 		return lm_fail(e->err, LM_ELIMIT,
 			       "the text has %zu bytes without a word's end, at most %d are supported", n,
 			       MAX_WORD);
-	int rc = bpe_word(e->t, &e->bpe, s, n, put, e);
+	int rc = e->t->model->word(e->t, &e->model, s, n, put, e);
 	return rc ? lm_fail(e->err, rc, "out of memory for a word of %zu bytes", n) : 0;
 }
 
-static int word(void *ud, const char *s, size_t n)
+static int cached_word(struct enc *e, const char *s, size_t n)
 {
-	struct enc *e = ud;
-	if (!e->seen || n > sizeof e->seen->word) return merge_word(e, s, n);
+	if (!e->seen || n > sizeof e->seen->word) return model_word(e, s, n);
 	struct seen *w = &e->seen[tok_hash(s, n) >> 20 & (CACHE_WORDS - 1)];
 	if (w->len == n && memcmp(w->word, s, n) == 0) {
 		for (int i = 0; i < w->n; i++) put(e, w->id[i]);
 		return 0;
 	}
-	int from = e->n, rc = merge_word(e, s, n);
+	int from = e->n, rc = model_word(e, s, n);
 	if (rc || e->n > e->cap || (size_t)(e->n - from) > sizeof w->id / sizeof *w->id) return rc;
 	w->len = (uint8_t)n;
 	w->n = (uint8_t)(e->n - from);
@@ -166,117 +114,61 @@ static int word(void *ud, const char *s, size_t n)
 	return 0;
 }
 
-static int piece_bytes(struct enc *e, const char *s, size_t n)
+static bool glued(const struct tok *t, uint8_t c)
 {
-	if (e->t->add_prefix && s[0] != ' ') {
-		e->prefixed.n = 0;
-		lm_buf_char(&e->prefixed, ' ');
-		lm_buf_add(&e->prefixed, s, n);
-		s = e->prefixed.p;
-		n++;
-	}
-	e->norm.n = 0;
-	if (!e->prefixed.bad && e->t->nfc && nfc_append(&e->norm, s, n)) {
-		s = e->norm.p;
-		n = e->norm.n;
-	}
-	if (e->prefixed.bad || e->norm.bad)
-		return lm_fail(e->err, LM_ENOMEM, "out of memory for %zu bytes of text", n);
-	return pretok_split(e->t->pre, &e->pre, s, n, word, e, e->err);
+	return t->glue[c / 8] >> c % 8 & 1;
 }
 
-/* Spaces become U+2581.  Where no token holds one after another character, each word is merged alone. */
-static int piece_spm(struct enc *e, const char *s, size_t n)
+/* A word of a vocabulary whose merges do not cross most U+2581: each stretch from marks to the next mark on its own. */
+static int word(void *ud, const char *s, size_t n)
 {
-	static const char mark[] = "\xE2\x96\x81";
-	struct lm_buf *b = &e->norm;
-	b->n = 0;
-	if (e->t->add_prefix) lm_buf_add(b, mark, 3);
-	for (size_t i = 0; i < n;) {
-		const char *sp = memchr(s + i, ' ', n - i);
-		size_t end = sp ? (size_t)(sp - s) : n;
-		lm_buf_add(b, s + i, end - i);
-		if (sp) lm_buf_add(b, mark, 3);
-		i = end + (sp != NULL);
-	}
-	if (b->bad) return lm_fail(e->err, LM_ENOMEM, "out of memory for %zu bytes of text", n);
-	if (!e->t->cut_words) return word(e, b->p, b->n);
-	size_t from = 0, i = 0;
+	struct enc *e = ud;
+	if (!e->t->cut_words) return cached_word(e, s, n);
 	int rc = 0;
-	while (!rc && i < b->n) {
-		while (b->n - i >= 3 && memcmp(b->p + i, mark, 3) == 0)
-			i += 3; /* the marks before the word */
-		const char *next = b->n - i >= 3 ? memmem(b->p + i, b->n - i, mark, 3) : NULL;
-		i = next ? (size_t)(next - b->p) : b->n;
-		rc = word(e, b->p + from, i - from);
-		from = i;
+	for (size_t from = 0, i = 0; !rc && i < n; from = i) {
+		do {
+			while (n - i >= 3 && memcmp(s + i, MARK, 3) == 0) i += 3; /* the marks before the word */
+			const char *next = n - i >= 3 ? memmem(s + i, n - i, MARK, 3) : NULL;
+			i = next ? (size_t)(next - s) : n;
+		} while (i < n && glued(e->t, (uint8_t)s[i - 1]));
+		rc = cached_word(e, s + from, i - from);
 	}
 	return rc;
 }
 
-static int piece(struct enc *e, const char *s, size_t n)
+struct stretch {
+	struct enc *e;
+	bool first;
+};
+
+/* Normalized text between added tokens. */
+static int normal_text(void *ud, const char *s, size_t n)
 {
-	if (n == 0) return 0;
-	return e->t->kind == KIND_BYTES ? piece_bytes(e, s, n) : piece_spm(e, s, n);
+	struct stretch *st = ud;
+	int rc = n ? split_run(st->e->t->split, st->e->split, s, n, st->first, word, st->e, st->e->err) : 0;
+	st->first = false;
+	return rc;
 }
 
-/* The longest special token that s begins with; -1 if there is none. */
-static int32_t special_at(const struct tok *t, const char *s, size_t n, bool control)
+static int normal_token(void *ud, int32_t id)
 {
-	const uint64_t *lens = t->lead[(uint8_t)s[0]];
-	for (int k = MAX_SPECIAL / 64 - 1; k >= 0; k--)
-		for (uint64_t left = lens[k]; left;) {
-			int bit = 63 - __builtin_clzll(left);
-			size_t len = (size_t)(64 * k + bit + 1);
-			left &= ~((uint64_t)1 << bit);
-			if (len > n) continue;
-			int32_t id = vocab_id(t, s, len);
-			if (id < 0) continue;
-			unsigned type = t->piece[id].type;
-			if (type != TYPE_USER && !(control && (type == TYPE_CONTROL || type == TYPE_UNKNOWN)))
-				continue;
-			if (!is_filler(s, len)) return id;
-		}
-	return -1;
+	struct stretch *st = ud;
+	st->first = false;
+	return put(st->e, id);
 }
 
-static size_t skip_space(const char *s, size_t n)
+/* Raw text between added tokens. */
+static int raw_text(void *ud, const char *s, size_t n)
 {
-	size_t i = 0;
-	while (i < n) {
-		uint32_t cp;
-		size_t len = (size_t)lm_utf8_next(s + i, n - i, &cp);
-		if (!pretok_is_space(cp)) break;
-		i += len;
-	}
-	return i;
-}
-
-static int pieces(struct enc *e, const char *s, size_t n, bool control)
-{
-	const struct tok *t = e->t;
-	bool any[256];
-	for (int i = 0; i < 256; i++) {
-		any[i] = false;
-		for (int k = 0; k < MAX_SPECIAL / 64; k++) any[i] |= t->lead[i][k] != 0;
-	}
-	size_t from = 0;
-	for (size_t i = 0; i < n;) {
-		int32_t id = any[(uint8_t)s[i]] ? special_at(t, s + i, n - i, control) : -1;
-		if (id < 0) {
-			i++;
-			continue;
-		}
-		int rc = piece(e, s + from, i - from);
-		if (rc) return rc;
-		put(e, id);
-		i += t->piece[id].len;
-		if (t->rstrip && t->piece[id].type == TYPE_CONTROL && id != t->role[TOK_BOS] &&
-		    !is(piece_text(t, id), t->piece[id].len, "<|endoftext|>"))
-			i += skip_space(s + i, n - i);
-		from = i;
-	}
-	return piece(e, s + from, n - from);
+	struct enc *e = ud;
+	struct stretch st = {e, s == e->text};
+	const char *out;
+	size_t len;
+	int rc = norm_run(e->t->norm, e->norm, s, n, &out, &len, e->err);
+	if (rc || !len) return rc;
+	if (!added_has(e->t->added, true)) return normal_text(&st, out, len);
+	struct added_out to = {normal_text, normal_token, &st};
+	return added_cut(e->t->added, out, len, true, e->special, &to);
 }
 
 /* Characters stay as they are; each maximal bad sequence becomes U+FFFD, as the reference's decoder does it.
@@ -291,10 +183,22 @@ static void clean(struct lm_buf *out, const char *s, size_t n)
 	}
 }
 
+static int encode(struct enc *e, size_t len)
+{
+	const struct tok *t = e->t;
+	struct added_out to = {raw_text, put, e};
+	e->split = split_work_new();
+	e->norm = norm_work_new();
+	if (!e->split || !e->norm) return lm_fail(e->err, LM_ENOMEM, "out of memory for %zu bytes of text", len);
+	if (len >= CACHE_FROM) e->seen = lm_calloc(CACHE_WORDS, sizeof *e->seen); /* without it: slower */
+	return added_cut(t->added, e->text, len, false, e->special, &to);
+}
+
 int tok_encode(const struct tok *t, const char *text, size_t len, unsigned flags, int32_t *ids, int cap,
 	       struct lm_err *err)
 {
-	struct enc e = {.t = t, .ids = ids, .cap = cap > 0 ? cap : 0, .err = err};
+	struct enc e = {.t = t, .text = text, .ids = ids, .cap = cap > 0 ? cap : 0, .err = err,
+			.special = flags & TOK_PARSE_SPECIAL};
 	struct lm_buf valid = {0};
 	int rc = 0;
 	if (len > MAX_TEXT)
@@ -302,20 +206,20 @@ int tok_encode(const struct tok *t, const char *text, size_t len, unsigned flags
 			       MAX_TEXT);
 	if (!lm_utf8_valid(text, len)) {
 		clean(&valid, text, len);
-		text = valid.p;
+		e.text = valid.p;
 		len = valid.n;
 		if (valid.bad) rc = lm_fail(err, LM_ENOMEM, "out of memory for %zu bytes of text", len);
 	}
-	if (len >= CACHE_FROM) e.seen = lm_calloc(CACHE_WORDS, sizeof *e.seen); /* without it: slower */
-	if (flags & TOK_ADD_BOS && t->add_bos) put(&e, t->role[TOK_BOS]);
-	if (!rc) rc = pieces(&e, text, len, flags & TOK_PARSE_SPECIAL);
-	if (flags & TOK_ADD_EOS && t->add_eos)
-		put(&e, t->role[TOK_EOS] >= 0 ? t->role[TOK_EOS] : t->role[TOK_SEP]);
+	for (int i = 0; i < t->n_before && flags & TOK_ADD_BOS; i++) put(&e, t->before[i]);
+	if (!rc && len) rc = encode(&e, len);
+	for (int i = 0; i < t->n_after && flags & TOK_ADD_EOS; i++) put(&e, t->after[i]);
 	lm_free(e.seen);
-	bpe_free(&e.bpe);
-	pretok_work_free(&e.pre);
-	lm_buf_free(&e.norm);
-	lm_buf_free(&e.prefixed);
+	lm_free(e.model.sym);
+	lm_free(e.model.tree);
+	lm_free(e.model.letters);
+	lm_free(e.model.own);
+	split_work_free(e.split);
+	norm_work_free(e.norm);
 	lm_buf_free(&valid);
 	return rc ? rc : e.n;
 }

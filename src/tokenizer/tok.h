@@ -1,6 +1,7 @@
 /* tok.h - text <-> token ids.  Immutable after load: share freely. */
 #pragma once
 #include "format/file.h"
+#include "tokenizer/decoder.h"
 
 struct tok;
 enum tok_flags {
@@ -12,6 +13,10 @@ enum tok_role { TOK_BOS, TOK_EOS, TOK_EOT, TOK_PAD, TOK_UNK, TOK_SEP, TOK_CLS, T
 
 /* The file must outlive the tokenizer.  LM_EUNSUPPORTED names the tokenizer model or pre-tokenizer we lack. */
 int tok_load(struct tok **out, const struct file *f, struct lm_err *err);
+/* The same from what Hugging Face folders hold: the folder, or its tokenizer.json, tokenizer.model, vocab.txt or
+ * vocab.json (with merges.txt beside it).  tokenizer_config.json, generation_config.json, special_tokens_map.json and
+ * added_tokens.json of the same folder are read too. */
+int tok_open(struct tok **out, const char *path, struct lm_err *err);
 void tok_free(struct tok *t);
 /* Like snprintf: writes at most `cap` ids and returns how many the text has; negative lm_code on error (LM_ENOMEM,
  * LM_ELIMIT: over 256 MiB of text, or 8 MiB without a place to cut).  Special tokens are matched in the raw text,
@@ -25,18 +30,16 @@ int tok_bytes(const struct tok *t, int32_t id, bool special, char *buf, int cap)
 int tok_special(const struct tok *t, enum tok_role role);                  /* id, or -1 */
 bool tok_is_end(const struct tok *t, int32_t id);                          /* any end-of-generation id */
 bool tok_is_control(const struct tok *t, int32_t id);
+bool tok_has_added(const struct tok *t, const char *text);                 /* a control or user-defined token */
 int tok_vocab(const struct tok *t);
 bool tok_adds_bos(const struct tok *t);
-/* Whole text of ids, appended to *out; `special`: show control tokens.  Byte-level models: bytes that are no UTF-8
- * stay as they are.  SentencePiece: a run of byte tokens that is no UTF-8 becomes one U+FFFD per byte, and the space
- * that the model puts before its first word is taken off, both as in the reference. */
+/* Whole text of ids, appended to *out, as the reference gives it: bytes that are no UTF-8 become U+FFFD, a
+ * SentencePiece model's first space is taken off; `special`: show control tokens. */
 void tok_decode(const struct tok *t, const int32_t *ids, int n, bool special, struct lm_buf *out);
 
-/* Streaming: whole characters only, so an incomplete tail is held back; bad sequences become U+FFFD.  Begin with {0};
- * with `started` set a SentencePiece model's first space is kept, as when the text goes on from a prompt.  Returns
- * bytes now safe to show, written to buf: cap TOK_MAX_PIECE always suffices, 3 times the token's length + 12 too.
- * tok_stream_end gives the held tail as U+FFFD. */
-enum { TOK_MAX_PIECE = 1 << 16 };
-struct tok_stream { unsigned char tail[4]; int n; bool started; };
-int tok_stream_push(const struct tok *t, struct tok_stream *s, int32_t id, bool special, char *buf, int cap);
-int tok_stream_end(struct tok_stream *s, char *buf, int cap);
+/* The same token by token: whole characters only, so an incomplete tail is held back.  Begin with {0}; with
+ * state.started set a first space is kept, as when the text goes on from a prompt.  Text that is safe to show is
+ * appended to *out; tok_stream_end gives what is held. */
+struct tok_stream { struct decoder_state state; };
+void tok_stream_push(const struct tok *t, struct tok_stream *s, int32_t id, bool special, struct lm_buf *out);
+void tok_stream_end(const struct tok *t, struct tok_stream *s, struct lm_buf *out);

@@ -1,7 +1,7 @@
-/* vocab.c - the tokens and merges of a file as two hash tables over the mapping.
+/* vocab.c - tokens and merges of a file, the tokens as a hash table over their texts.
  *
- * Start-up is one pass over each list: nothing is copied, a token costs 8 bytes and a slot.  Merges are found
- * by the texts of their two parts, so their ids need no look-up at load. */
+ * Start-up is one pass over each list: texts are copied only where the file spells them with escapes, a token costs 16
+ * bytes and a slot. */
 #include "tokenizer/tok_impl.h"
 #include <string.h>
 
@@ -14,40 +14,41 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
-static inline uint64_t load(const char *s, size_t n)
+static inline uint64_t load8(const char *s)
 {
-	uint64_t v = 0;
-	memcpy(&v, s, n);
+	uint64_t v;
+	memcpy(&v, s, sizeof v);
 	return v;
+}
+
+/* The first eight bytes, zero padded. */
+static inline uint64_t head_of(const char *s, size_t n)
+{
+	uint32_t a, b;
+	if (n >= 8) return load8(s);
+	if (n >= 4) {
+		memcpy(&a, s, 4);
+		memcpy(&b, s + n - 4, 4);
+		return a | (uint64_t)b << 8 * (n - 4); /* where the two overlap they agree */
+	}
+	if (n == 0) return 0;
+	return (uint64_t)(uint8_t)s[0] | (uint64_t)(uint8_t)s[n / 2] << 8 * (n / 2) | (uint64_t)(uint8_t)s[n - 1] << 8 * (n - 1);
 }
 
 #define K0 0x9E3779B97F4A7C15u
 #define K1 0xD1B54A32D192ED03u
 static inline uint64_t hash_of(const char *s, size_t n)
 {
-	uint64_t a, b, h = n * K1;
-	for (; n > 16; s += 16, n -= 16) h = mix(load(s, 8) ^ h ^ K0, load(s + 8, 8) ^ K1);
-	if (n >= 8) {
-		a = load(s, 8);
-		b = load(s + n - 8, 8);
-	} else if (n >= 4) {
-		a = load(s, 4);
-		b = load(s + n - 4, 4);
-	} else {
-		a = n ? (uint64_t)(uint8_t)s[0] << 16 | (uint64_t)(uint8_t)s[n / 2] << 8 | (uint8_t)s[n - 1]
-		      : 0;
-		b = 0;
-	}
-	return mix(a ^ h ^ K0, b ^ K1);
+	uint64_t h = n * K1;
+	if (n <= 8) return mix(head_of(s, n) ^ h ^ K0, K1);
+	for (; n > 16; s += 16, n -= 16) h = mix(load8(s) ^ h ^ K0, load8(s + 8) ^ K1);
+	if (n <= 8) return mix(head_of(s, n) ^ h ^ K0, K1);
+	return mix(load8(s) ^ h ^ K0, load8(s + n - 8) ^ K1);
 }
 
 uint64_t tok_hash(const char *s, size_t n)
 {
 	return hash_of(s, n);
-}
-uint64_t tok_hash_pair(uint64_t left, uint64_t right)
-{
-	return mix(left ^ K1, right ^ K0);
 }
 
 static int table_new(struct table *t, size_t n, struct lm_err *err)
@@ -110,35 +111,37 @@ int byte_of(uint32_t cp)
 	return cp == 0x100 + 67 ? 0xAD : -1;
 }
 
+/* Whether the token's text is s; its head is known once it is indexed, so most need no look at the text. */
+static inline bool is_text(const struct tok *t, int32_t id, const char *s, size_t n, uint64_t head)
+{
+	const struct piece *p = &t->piece[id];
+	return p->head == head && p->len == n && (n <= 8 || memcmp(piece_text(t, id) + 8, s + 8, n - 8) == 0);
+}
+
 /* ---- look-up ---------------------------------------------------------------------------------------------
  */
 
 int32_t vocab_find(const struct tok *t, const char *s, size_t n, uint64_t hash)
 {
+	uint64_t head = head_of(s, n);
+	if (!t->by_text.slot) return -1;
 	for (uint64_t i = hash & t->by_text.mask;; i = (i + 1) & t->by_text.mask) {
 		uint32_t v = t->by_text.slot[i];
 		if (!v) return -1;
 		int32_t id = index_of(&t->by_text, v, hash);
-		if (id >= 0 && t->piece[id].len == n && memcmp(piece_text(t, id), s, n) == 0) return id;
+		if (id >= 0 && is_text(t, id, s, n, head)) return id;
 	}
 }
 
-uint32_t vocab_merge(const struct tok *t, const char *s, size_t left, size_t right, uint64_t hash)
+int32_t vocab_any(const struct tok *t, const char *s, size_t n)
 {
-	for (uint64_t i = hash & t->by_pair.mask;; i = (i + 1) & t->by_pair.mask) {
-		uint32_t v = t->by_pair.slot[i];
-		if (!v) return UINT32_MAX;
-		int32_t k = index_of(&t->by_pair, v, hash);
-		if (k < 0) continue;
-		const struct merge *m = &t->merge[k];
-		const char *p = t->merge_base + m->off;
-		if (m->left == left && m->right == right && memcmp(p, s, left) == 0 &&
-		    memcmp(p + left + 1, s + left, right) == 0)
-			return (uint32_t)k;
-	}
+	int32_t id = vocab_id(t, s, n);
+	for (int32_t i = t->n_model; id < 0 && i < t->n; i++)
+		if (t->piece[i].len == n && !memcmp(piece_text(t, i), s, n)) id = i;
+	return id;
 }
 
-/* ---- load ------------------------------------------------------------------------------------------------
+/* ---- filling ---------------------------------------------------------------------------------------------
  */
 
 bool is_filler(const char *s, size_t n)
@@ -149,26 +152,123 @@ bool is_filler(const char *s, size_t n)
 	return true;
 }
 
+struct tok *vocab_new(int64_t n, struct lm_err *err)
+{
+	if (n <= 0 || n > FILE_MAX_ARRAY) {
+		lm_fail(err, LM_EFORMAT, "the vocabulary has %lld tokens", (long long)n);
+		return NULL;
+	}
+	struct tok *t = lm_calloc(1, sizeof *t);
+	if (t) {
+		t->n = (int)n;
+		t->unk = -1;
+		t->merge_gap = 1;
+		t->max_chars = 100;
+		for (int r = 0; r < N_ROLE; r++) t->role[r] = -1;
+		t->piece = lm_calloc((size_t)n, sizeof *t->piece);
+		t->added = added_new();
+	}
+	if (!t || !t->piece || !t->added) {
+		lm_fail(err, LM_ENOMEM, "out of memory for %lld tokens", (long long)n);
+		tok_free(t);
+		return NULL;
+	}
+	for (int i = 0; i < t->n; i++) t->piece[i].type = TYPE_NORMAL;
+	return t;
+}
+
+int vocab_resize(struct tok *t, int64_t n, struct lm_err *err)
+{
+	if (n <= 0 || n > FILE_MAX_ARRAY) return lm_fail(err, LM_EFORMAT, "the vocabulary has %lld tokens", (long long)n);
+	struct piece *p = lm_realloc(t->piece, (size_t)n * sizeof *p);
+	if (!p) return lm_fail(err, LM_ENOMEM, "out of memory for %lld tokens", (long long)n);
+	for (int64_t i = t->n; i < n; i++) p[i] = (struct piece){ .type = TYPE_NORMAL };
+	t->piece = p;
+	t->n = (int)n;
+	return 0;
+}
+
+static int too_long(int32_t id, size_t n, struct lm_err *err)
+{
+	return lm_fail(err, LM_ELIMIT, "token %d has %zu bytes, at most %d are supported", (int)id, n, MAX_TOKEN);
+}
+
+/* Appends a copy to t->aux; *off is where. */
+static int copy_text(struct tok *t, const char *s, size_t n, uint32_t *off, struct lm_err *err)
+{
+	if (t->aux.n + n > UINT32_MAX) return lm_fail(err, LM_ELIMIT, "the vocabulary's texts exceed 4 GiB");
+	*off = (uint32_t)t->aux.n;
+	lm_buf_add(&t->aux, s, n);
+	return t->aux.bad ? lm_fail(err, LM_ENOMEM, "out of memory for the vocabulary") : 0;
+}
+
+int vocab_copy(struct tok *t, int32_t id, const char *s, size_t n, unsigned type, struct lm_err *err)
+{
+	struct piece *p = &t->piece[id];
+	if (n > MAX_TOKEN) return too_long(id, n, err);
+	int rc = copy_text(t, s, n, &p->off, err);
+	p->len = rc ? 0 : (uint16_t)n;
+	p->type = (uint8_t)type;
+	p->aux = true;
+	return rc;
+}
+
+int vocab_set(struct tok *t, int32_t id, const char *s, size_t n, unsigned type, struct lm_err *err)
+{
+	struct piece *p = &t->piece[id];
+	if (n > MAX_TOKEN) return too_long(id, n, err);
+	if (s < t->base || (uint64_t)(s - t->base) > UINT32_MAX) return vocab_copy(t, id, s, n, type, err);
+	*p = (struct piece){.off = (uint32_t)(s - t->base), .len = (uint16_t)n, .type = (uint8_t)type};
+	return 0;
+}
+
+int vocab_begin_merges(struct tok *t, int64_t n, struct lm_err *err)
+{
+	if (n < 0 || n > FILE_MAX_ARRAY) return lm_fail(err, LM_ELIMIT, "the vocabulary has %lld merges", (long long)n);
+	lm_free(t->merge);
+	t->n_merge = (int)n;
+	t->merge = lm_calloc((size_t)n + 1, sizeof *t->merge);
+	return t->merge ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for %lld merges", (long long)n);
+}
+
+int vocab_merge(struct tok *t, int rank, const char *pair, size_t left, size_t right, bool copy, struct lm_err *err)
+{
+	uint32_t off = 0;
+	int rc = 0;
+	if (left >= MAX_TOKEN || right >= MAX_TOKEN)
+		return lm_fail(err, LM_ELIMIT, "merge %d has %zu bytes", rank, left + right);
+	bool far = pair < t->merge_base || (uint64_t)(pair - t->merge_base) > UINT32_MAX;
+	if (far && !copy && t->merge_gap != 1) return lm_fail(err, LM_ELIMIT, "the merges span more than 4 GiB");
+	if (copy || far) {
+		copy = true;
+		rc = copy_text(t, pair, left + right + 1, &off, err);
+	} else {
+		off = (uint32_t)(pair - t->merge_base);
+	}
+	t->merge[rank] = (struct merge){off, left & 0x7FFF, right & 0x7FFF, copy};
+	return rc;
+}
+
+int vocab_scores(struct tok *t, struct lm_err *err)
+{
+	t->own_score = lm_calloc((size_t)t->n, sizeof *t->own_score);
+	t->score = (const uint8_t *)t->own_score;
+	return t->score ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for %d scores", t->n);
+}
+
+float vocab_score(const struct tok *t, int32_t id)
+{
+	float f = 0;
+	if (t->score) memcpy(&f, t->score + 4 * (size_t)id, sizeof f);
+	return f;
+}
+
+/* ---- indexing --------------------------------------------------------------------------------------------
+ */
+
 static bool matched(const struct piece *p)
 {
 	return p->type >= TYPE_UNKNOWN && p->type <= TYPE_USER;
-}
-
-/* Converters write the spaces of SentencePiece's user-defined symbols as spaces; in the model they are
- * U+2581. */
-static int restore(struct tok *t, struct piece *p, const char *s, size_t n)
-{
-	size_t off = t->aux.n;
-	for (size_t i = 0; i < n; i++)
-		if (s[i] == ' ')
-			lm_buf_str(&t->aux, "\xE2\x96\x81");
-		else
-			lm_buf_char(&t->aux, s[i]);
-	if (t->aux.n > UINT32_MAX || t->aux.n - off > MAX_TOKEN) return LM_ELIMIT;
-	p->off = (uint32_t)off;
-	p->len = (uint16_t)(t->aux.n - off);
-	p->aux = true;
-	return t->aux.bad ? LM_ENOMEM : 0;
 }
 
 /* The first of equal texts is found by its text, unless a later one is special. */
@@ -183,216 +283,81 @@ static int insert(struct tok *t, int id, uint64_t hash, struct lm_err *err)
 			tab->slot[i] = slot_of(tab, hash, id);
 			return 0;
 		}
-		if (probes++ == MAX_PROBES) return crowded(err, "tokenizer.ggml.tokens");
+		if (probes++ == MAX_PROBES) return crowded(err, "the vocabulary");
 		int old = index_of(tab, v, hash);
-		if (old < 0 || t->piece[old].len != p->len ||
-		    memcmp(piece_text(t, old), piece_text(t, id), p->len))
-			continue;
+		if (old < 0 || !is_text(t, old, piece_text(t, id), p->len, p->head)) continue;
 		if (matched(p) && !matched(&t->piece[old])) tab->slot[i] = slot_of(tab, hash, id);
 		return 0;
 	}
 }
 
-static int add_token(struct tok *t, int id, const char *s, size_t n, struct lm_err *err)
+static int index_tokens(struct tok *t, struct lm_err *err)
 {
-	struct piece *p = &t->piece[id];
-	if (n > MAX_TOKEN)
-		return lm_fail(err, LM_ELIMIT, "token %d has %zu bytes, at most %d are supported", id, n,
-			       MAX_TOKEN);
-	if (s < t->base || (uint64_t)(s - t->base) > UINT32_MAX)
-		return lm_fail(err, LM_ELIMIT, "tokenizer.ggml.tokens spans more than 4 GiB");
-	p->off = (uint32_t)(s - t->base);
-	p->len = (uint16_t)n;
-	if (t->kind == KIND_SPM && p->type == TYPE_USER && memchr(s, ' ', n)) {
-		int rc = restore(t, p, s, n);
-		if (rc) return lm_fail(err, rc, "token %d: its %zu bytes are too many", id, n);
-	}
-	if (n > 0 && matched(p) && !is_filler(piece_text(t, id), p->len)) {
-		if (p->len > MAX_SPECIAL)
-			return lm_fail(err, LM_ELIMIT,
-				       "special token %d has %d bytes, at most %d are supported", id, p->len,
-				       MAX_SPECIAL);
-		unsigned k = p->len - 1u;
-		t->lead[(uint8_t)piece_text(t, id)[0]][k / 64] |= (uint64_t)1 << k % 64;
-	}
-	return 0;
-}
-
-static int64_t le_int(const uint8_t *p, enum file_type e)
-{
-	int32_t v = 0;
-	if (e == FT_I32 || e == FT_U32)
-		memcpy(&v, p, 4); /* the file is little endian, and so are we */
-	else
-		v = *p;
-	return v;
-}
-
-static int load_types(struct tok *t, struct lm_err *err)
-{
-	enum file_type e;
-	int64_t n;
-	const uint8_t *p = file_arr_raw(t->file, "tokenizer.ggml.token_type", &e, &n);
-	if (!p && file_has(t->file, "tokenizer.ggml.token_type"))
-		return lm_fail(err, LM_EFORMAT, "tokenizer.ggml.token_type is not an array of numbers");
-	if (!p) {
-		for (int i = 0; i < t->n; i++) t->piece[i].type = TYPE_NORMAL;
-		return 0;
-	}
-	if (n != t->n || (e != FT_I32 && e != FT_U32 && e != FT_U8 && e != FT_I8))
-		return lm_fail(err, LM_EFORMAT,
-			       "tokenizer.ggml.token_type: %lld integers expected, one per token, but there "
-			       "are %lld",
-			       (long long)t->n, (long long)n);
-	size_t step = e == FT_I32 || e == FT_U32 ? 4 : 1;
-	for (int i = 0; i < t->n; i++, p += step) {
-		int64_t v = le_int(p, e);
-		t->piece[i].type = v >= TYPE_NORMAL && v <= TYPE_BYTE ? (uint8_t)v : TYPE_NORMAL;
-	}
-	return 0;
-}
-
-static int load_scores(struct tok *t, struct lm_err *err)
-{
-	enum file_type e;
-	int64_t n;
-	t->score = file_arr_raw(t->file, "tokenizer.ggml.scores", &e, &n);
-	if (!t->score)
-		return lm_fail(err, LM_EFORMAT,
-			       "tokenizer.ggml.scores is missing: this model's tokens merge by score");
-	if (n != t->n || e != FT_F32)
-		return lm_fail(err, LM_EFORMAT,
-			       "tokenizer.ggml.scores: %d floats expected, one per token, but there are %lld "
-			       "elements",
-			       t->n, (long long)n);
-	return 0;
-}
-
-static int add_merge(struct tok *t, int rank, const char *s, size_t n, uint64_t *hash, struct lm_err *err)
-{
-	/* a part may itself be or begin with a space */
-	const char *sp = n > 2 ? memchr(s + 1, ' ', n - 2) : NULL;
-	if (!sp)
-		return lm_fail(err, LM_EFORMAT,
-			       "tokenizer.ggml.merges: entry %d is not two texts with a space between", rank);
-	if (n > 2 * MAX_TOKEN)
-		return lm_fail(err, LM_ELIMIT, "tokenizer.ggml.merges: entry %d has %zu bytes", rank, n);
-	if (s < t->merge_base || (uint64_t)(s - t->merge_base) > UINT32_MAX)
-		return lm_fail(err, LM_ELIMIT, "tokenizer.ggml.merges spans more than 4 GiB");
-	size_t left = (size_t)(sp - s), right = n - left - 1;
-	t->merge[rank] = (struct merge){(uint32_t)(s - t->merge_base), (uint16_t)left, (uint16_t)right};
-	*hash = tok_hash_pair(hash_of(s, left), hash_of(sp + 1, right));
-	__builtin_prefetch(&t->by_pair.slot[*hash & t->by_pair.mask]);
-	return 0;
-}
-
-/* Of equal merges the last counts, as in the reference. */
-static int insert_merge(struct tok *t, int rank, uint64_t hash, struct lm_err *err)
-{
-	struct table *tab = &t->by_pair;
-	const struct merge *m = &t->merge[rank];
-	for (uint64_t i = hash & tab->mask, probes = 0;; i = (i + 1) & tab->mask) {
-		int32_t k = tab->slot[i] ? index_of(tab, tab->slot[i], hash) : -1;
-		const struct merge *o = k >= 0 ? &t->merge[k] : NULL;
-		if (!tab->slot[i] || (o && o->left == m->left && o->right == m->right &&
-				      !memcmp(t->merge_base + o->off, t->merge_base + m->off,
-					      (size_t)m->left + m->right + 1))) {
-			tab->slot[i] = slot_of(tab, hash, rank);
-			return 0;
-		}
-		if (probes++ == MAX_PROBES) return crowded(err, "tokenizer.ggml.merges");
-	}
-}
-
-static int load_merges(struct tok *t, struct lm_err *err)
-{
-	const char *key = "tokenizer.ggml.merges", *s;
-	int64_t n = file_arr_len(t->file, key);
-	uint64_t at = 0;
-	size_t len;
-	if (n < 0) return lm_fail(err, LM_EUNSUPPORTED, "%s is missing: a vocabulary without merges", key);
-	t->n_merge = (int)n;
-	t->merge = lm_malloc((size_t)n * sizeof *t->merge + 1);
-	if (!t->merge) return lm_fail(err, LM_ENOMEM, "out of memory for %lld merges", (long long)n);
-	int rc = table_new(&t->by_pair, (size_t)n, err);
-	int i = 0;
 	uint64_t hash[AHEAD];
-	for (; !rc && i < t->n_merge && file_arr_str_next(t->file, key, &at, &s, &len); i++) {
-		if (i == 0) t->merge_base = s;
-		if (i >= AHEAD) rc = insert_merge(t, i - AHEAD, hash[i % AHEAD], err);
-		if (!rc) rc = add_merge(t, i, s, len, &hash[i % AHEAD], err);
+	int rc = table_new(&t->by_text, (size_t)t->n, err);
+	for (int i = 0; !rc && i < t->n + AHEAD; i++) {
+		if (i >= AHEAD) rc = insert(t, i - AHEAD, hash[i % AHEAD], err);
+		if (i >= t->n) continue;
+		t->piece[i].head = head_of(piece_text(t, i), t->piece[i].len);
+		hash[i % AHEAD] = hash_of(piece_text(t, i), t->piece[i].len);
+		__builtin_prefetch(&t->by_text.slot[hash[i % AHEAD] & t->by_text.mask], 1);
 	}
-	for (int k = i < AHEAD ? 0 : i - AHEAD; !rc && k < i; k++)
-		rc = insert_merge(t, k, hash[k % AHEAD], err);
-	if (!rc && i < t->n_merge) rc = lm_fail(err, LM_EFORMAT, "%s is not an array of strings", key);
 	return rc;
 }
 
 static void find_bytes(struct tok *t)
 {
-	char hex[] = "0123456789ABCDEF", s[7] = "<0x00>";
+	char hex[] = "0123456789ABCDEF", s[16] = "<0x00>";
 	for (unsigned b = 0; b < 256; b++) {
-		if (t->kind == KIND_SPM) {
+		if (t->bytes) {
+			size_t n = (size_t)letter_of((uint8_t)b, s);
+			t->byte_id[b] = vocab_id(t, s, n);
+		} else {
 			s[3] = hex[b >> 4];
 			s[4] = hex[b & 15];
 			t->byte_id[b] = vocab_id(t, s, 6);
-		} else {
-			size_t n = (size_t)letter_of((uint8_t)b, s);
-			t->letter_hash[b] = tok_hash(s, n);
-			t->byte_id[b] = vocab_find(t, s, n, t->letter_hash[b]);
 		}
 	}
 }
 
-/* False when the token has U+2581 after another character: then merges cross from one word into the next. */
-static bool words_apart(const struct tok *t, int id)
+/* Notes after which bytes a token has U+2581 further on: there a merge may join two words.  False when what stands there
+ * may be no text: a byte token or the unknown one. */
+static bool find_glue(struct tok *t, int id)
 {
-	static const char mark[] = "\xE2\x96\x81";
-	const char *s = piece_text(t, id);
-	size_t n = t->piece[id].len;
-	while (n >= 3 && memcmp(s, mark, 3) == 0) {
-		s += 3;
-		n -= 3;
+	const char *s = piece_text(t, id), *end = s + t->piece[id].len, *p = s;
+	for (;;) {
+		while (end - p >= 3 && memcmp(p, MARK, 3) == 0) p += 3;
+		p = end - p > 3 ? memmem(p, (size_t)(end - p), MARK, 3) : NULL;
+		if (!p) return true;
+		if (t->unk < 0) return false; /* unknown characters vanish, so anything may come before the mark */
+		size_t n = (size_t)(p - s), unk = t->piece[t->unk].len;
+		if (n >= unk && memcmp(p - unk, piece_text(t, t->unk), unk) == 0) return false;
+		if (n >= 6 && memcmp(p - 6, "<0x", 3) == 0 && p[-1] == '>') return false;
+		t->glue[(uint8_t)p[-1] / 8] |= (uint8_t)(1 << (uint8_t)p[-1] % 8);
 	}
-	if (n < 4) return true;
-	for (size_t i = 0; i + 3 <= n; i++)
-		if (s[i] == mark[0] && s[i + 1] == mark[1] && s[i + 2] == mark[2])
-			return t->piece[id].type != TYPE_NORMAL && t->piece[id].type != TYPE_USER;
+}
+
+/* Text without a pre-tokenizer may be merged word by word, cut before U+2581 where no token joins what is on both sides:
+ * then no merge across the border has a product. */
+static bool cuts_words(struct tok *t)
+{
+	if (t->model != &model_bpe || t->bytes || t->ignore_merges || t->cont.n || t->end.n) return false;
+	if (vocab_id(t, MARK, 3) < 0) return false;
+	for (int i = 0; i < t->n_model; i++)
+		if (!find_glue(t, i)) return false;
 	return true;
 }
 
-int vocab_load(struct tok *t, struct lm_err *err)
+int vocab_index(struct tok *t, struct lm_err *err)
 {
-	const char *key = "tokenizer.ggml.tokens", *s;
-	int64_t n = file_arr_len(t->file, key);
-	uint64_t at = 0;
-	size_t len;
-	if (n < 0) return lm_fail(err, LM_EFORMAT, "%s is missing: the file holds no vocabulary", key);
-	if (n == 0 || n > FILE_MAX_ARRAY)
-		return lm_fail(err, LM_EFORMAT, "%s has %lld entries", key, (long long)n);
-	t->n = (int)n;
-	t->piece = lm_malloc((size_t)n * sizeof *t->piece);
-	if (!t->piece) return lm_fail(err, LM_ENOMEM, "out of memory for %d tokens", t->n);
-	memset(t->piece, 0, (size_t)n * sizeof *t->piece);
-	int rc = table_new(&t->by_text, (size_t)n, err);
-	if (!rc) rc = load_types(t, err);
-	if (!rc && t->kind == KIND_SPM) rc = load_scores(t, err);
-	t->cut_words = t->kind == KIND_SPM;
-	int i = 0;
-	uint64_t hash[AHEAD];
-	for (; !rc && i < t->n && file_arr_str_next(t->file, key, &at, &s, &len); i++) {
-		if (i == 0) t->base = s;
-		if (i >= AHEAD) rc = insert(t, i - AHEAD, hash[i % AHEAD], err);
-		if (!rc) rc = add_token(t, i, s, len, err);
-		if (rc) break;
-		hash[i % AHEAD] = hash_of(piece_text(t, i), t->piece[i].len);
-		__builtin_prefetch(&t->by_text.slot[hash[i % AHEAD] & t->by_text.mask], 1);
-		if (t->cut_words) t->cut_words = words_apart(t, i);
-	}
-	for (int k = i < AHEAD ? 0 : i - AHEAD; !rc && k < i; k++) rc = insert(t, k, hash[k % AHEAD], err);
-	if (!rc && i < t->n) rc = lm_fail(err, LM_EFORMAT, "%s is not an array of strings", key);
-	if (rc) return rc;
-	t->cut_words &= vocab_id(t, "\xE2\x96\x81", 3) >= 0;
-	find_bytes(t);
-	return t->kind == KIND_BYTES ? load_merges(t, err) : 0;
+	t->n_model = t->n;
+	int rc = index_tokens(t, err);
+	if (!rc) find_bytes(t);
+	return rc;
+}
+
+int vocab_finish(struct tok *t, struct lm_err *err)
+{
+	t->cut_words = cuts_words(t);
+	return t->model->ready ? t->model->ready(t, err) : 0;
 }

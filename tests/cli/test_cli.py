@@ -276,7 +276,11 @@ class Tools(Case):
             self.assertEqual(self.ok("template", "-m", f.name, "--json", stdin='{"x": "é", "messages": []}'), "<é>")
             self.fails(1, "no x here", "template", "-m", f.name, "--json", stdin='{"messages": []}')
         self.fails(1, "line 1", "template", "-m", CHAT, "--json", stdin="{")
-        self.fails(1, "no chat template", "template", "-m", BASE, "--json", stdin=talk)
+        # its special tokens tell which built-in template it needs
+        self.assertEqual(self.ok("template", "-m", BASE, "--json", stdin=talk),
+                         "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n")
+        bare = os.path.join(ROOT, "tests/fixtures/tok/tiny_spm.gguf")
+        self.fails(1, "no chat template", "template", "-m", bare, "--json", stdin=talk)
 
 
 class Score(Case):

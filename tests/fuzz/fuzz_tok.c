@@ -1,6 +1,7 @@
 /* Two kinds of input.  A GGUF file: it loads or is refused with a sentence, and whatever loads reads any text.
  * Anything else: a byte that chooses a vocabulary of tests/fixtures/tok, a byte of flags, and a text. */
-#include "tokenizer/pretok.h"
+#include "base/json.h"
+#include "tokenizer/split.h"
 #include "tokenizer/tok.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,12 +29,12 @@ static void clean_append(struct lm_buf *out, const char *s, size_t n)
 /* Streamed text is UTF-8 piece by piece.  shown: what came out. */
 static void stream_all(const struct tok *t, const int32_t *ids, int n, struct lm_buf *shown)
 {
-	static char buf[TOK_MAX_PIECE];
 	struct tok_stream s = { 0 };
 	for (int i = 0; i <= n; i++) {
-		int k = i < n ? tok_stream_push(t, &s, ids[i], true, buf, sizeof buf) : tok_stream_end(&s, buf, sizeof buf);
-		tok_must(k >= 0 && lm_utf8_valid(buf, (size_t)k), "a streamed piece is not UTF-8");
-		lm_buf_add(shown, buf, (size_t)k);
+		size_t from = shown->n;
+		if (i < n) tok_stream_push(t, &s, ids[i], true, shown);
+		else tok_stream_end(t, &s, shown);
+		tok_must(lm_utf8_valid(lm_buf_cstr(shown) + from, shown->n - from), "a streamed piece is not UTF-8");
 	}
 }
 
@@ -90,34 +91,43 @@ static void one_file(const uint8_t *data, size_t size)
 
 struct joined {
 	const char *at;
-	int words;
+	bool bytes;
 };
 
+/* Byte-level families drop nothing: their words are the text. */
 static int next_word(void *ud, const char *word, size_t n)
 {
 	struct joined *j = ud;
-	tok_must(word == j->at && n > 0, "words leave a gap or are empty");
+	tok_must(n > 0 && (!j->bytes || word == j->at), "words leave a gap or are empty");
 	j->at += n;
 	return 0;
 }
 
+static struct split *split_of(const struct family *fam)
+{
+	struct lm_err err;
+	struct split *s = NULL;
+	json_t *spec = fam->pre_tokenizer ? lm_json_parse(fam->pre_tokenizer, strlen(fam->pre_tokenizer), &err) : NULL;
+	tok_must(split_new(&s, spec, &err) == 0, "a family of the table");
+	json_decref(spec);
+	return s;
+}
+
 static void split_all(const char *s, size_t n)
 {
-	static struct pretok *pre[96];
+	static struct split *split[96];
+	static struct split_work *w;
 	struct lm_buf b = { 0 };
+	if (!w) w = split_work_new();
 	if (n == 0) return;
 	clean_append(&b, s, n);
-	const char *name;
-	size_t len;
-	for (int i = 0; (name = pretok_name(i, &len)); i++) {
+	const struct family *fam;
+	for (int i = 0; (fam = family_at(i)); i++) {
 		struct lm_err err;
-		unsigned flags;
-		struct pretok_work w = { 0 };
-		struct joined j = { b.p, 0 };
-		if (!pre[i]) tok_must(pretok_new(&pre[i], &flags, name, len, &err) == 0, "a name of the table");
-		tok_must(pretok_split(pre[i], &w, b.p, b.n, next_word, &j, &err) == 0, "a text that cannot be split");
-		tok_must(j.at == b.p + b.n, "words end early");
-		pretok_work_free(&w);
+		if (!split[i]) split[i] = split_of(fam);
+		struct joined j = { b.p, split_gives_bytes(split[i]) };
+		tok_must(split_run(split[i], w, b.p, b.n, true, next_word, &j, &err) == 0, "a text that cannot be split");
+		tok_must(!j.bytes || j.at == b.p + b.n, "words end early");
 	}
 	lm_buf_free(&b);
 }

@@ -12,6 +12,15 @@
 #define LLVMFuzzerTestOneInput fuzz_tok
 #include "fuzz/fuzz_tok.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_spm
+#include "fuzz/fuzz_spm.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_hfjson
+#include "fuzz/fuzz_hfjson.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_answer
+#include "fuzz/fuzz_answer.c"
+#undef LLVMFuzzerTestOneInput
 
 static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -39,6 +48,9 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 	assert_true(n > 0);
 }
 
+LM_TEST(fuzz_corpus_answer) { replay("answer", fuzz_answer); }
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
 LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
+LM_TEST(fuzz_corpus_spm) { replay("spm", fuzz_spm); }
 LM_TEST(fuzz_corpus_tok) { replay("tok", fuzz_tok); }
+LM_TEST(fuzz_corpus_hfjson) { replay("hfjson", fuzz_hfjson); }

@@ -1,0 +1,90 @@
+"""Tools and reasoning over the wire, with the official openai client.  The model is too small to choose to call a
+function; it is made to by a prompt that repeats one call, which it goes on repeating."""
+import json
+import unittest
+
+import openai
+
+from test_openai import ID, WithServer
+
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Zürich", "days": 3}}\n</tool_call>\n'
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather of a city", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}}}]
+PATTERN = [{"role": "user", "content": ("1\n" + CALL) * 5}]
+
+
+class Tools(WithServer):
+    # the comment tells how calls are written, as real templates do; the prompt ends where a call is due
+    flags = ("--chat-template", "{# <tool_call> #}{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}{% endif %}1\n")
+
+    def call(self, **more):
+        return self.chat(messages=PATTERN, tools=TOOLS, temperature=0, max_tokens=60, stop=["\n1"], extra_body={"repeat_penalty": 1}, **more)
+
+    def test_a_call(self):
+        c = self.call().choices[0]
+        self.assertEqual(c.finish_reason, "tool_calls")
+        self.assertIsNone(c.message.content)
+        f, = c.message.tool_calls
+        self.assertEqual((f.type, f.function.name, json.loads(f.function.arguments)), ("function", "get_weather", {"city": "Zürich", "days": 3}))
+        self.assertRegex(f.id, "^call_[0-9a-f]{24}$")
+
+    def test_a_call_streamed(self):
+        deltas = [c.choices[0] for c in self.call(stream=True)]
+        calls = [t for d in deltas for t in d.delta.tool_calls or []]
+        self.assertEqual({t.index for t in calls}, {0})
+        self.assertEqual([t.function.name for t in calls if t.function.name], ["get_weather"])
+        self.assertEqual(len({t.id for t in calls if t.id}), 1)
+        self.assertGreater(len(calls), 3)                              # arguments come as they are written
+        self.assertEqual(json.loads("".join(t.function.arguments for t in calls)), {"city": "Zürich", "days": 3})
+        self.assertEqual("".join(d.delta.content or "" for d in deltas), "")
+        self.assertEqual([d.finish_reason for d in deltas if d.finish_reason], ["tool_calls"])
+
+    def test_without_tools_it_is_text(self):
+        for more in ({}, {"tools": TOOLS, "tool_choice": "none"}):
+            c = self.chat(messages=PATTERN, temperature=0, max_tokens=60, stop=["\n1"], extra_body={"repeat_penalty": 1}, **more).choices[0]
+            self.assertIn('<tool_call>\n{"name": "get_weather"', c.message.content)
+            self.assertEqual((c.message.tool_calls, c.finish_reason), (None, "stop"))
+
+    def test_a_conversation_with_calls_goes_on(self):
+        first = self.call().choices[0].message
+        more = PATTERN + [first.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "sunny"}]
+        self.assertTrue(self.chat(messages=more, tools=TOOLS, max_tokens=4).choices)
+
+    def test_refusals(self):
+        for param, more in (("tools", {"tools": [{"type": "function"}]}), ("tools", {"tools": [{"type": "x", "function": {"name": "f"}}]}),
+                            ("tool_choice", {"tools": TOOLS, "tool_choice": "sometimes"}), ("tool_choice", {"tools": TOOLS, "tool_choice": "required"}),
+                            ("reasoning_format", {"extra_body": {"reasoning_format": "latin"}})):
+            with self.assertRaises(openai.BadRequestError) as e:
+                self.chat(**more)
+            self.assertEqual(e.exception.param, param)
+
+
+class Reasoning(WithServer):
+    flags = ("--chat-template", "{# <think> </think> #}{% for m in messages %}{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}")
+    PROMPT = [{"role": "user", "content": "<think>\nfour\n</think>\nfive\n" * 6}]
+
+    def ask(self, **more):
+        return self.chat(messages=self.PROMPT, temperature=0, max_tokens=40, stop=["five\n<"], **{"extra_body": {"repeat_penalty": 1}, **more})
+
+    def test_the_prompt_opened_it(self):
+        r = self.ask()
+        m = r.choices[0].message
+        self.assertEqual(m.reasoning_content.strip(), "four")
+        self.assertNotIn("think>", m.content)
+        self.assertGreater(r.usage.completion_tokens_details.reasoning_tokens, 0)
+        self.assertLess(r.usage.completion_tokens_details.reasoning_tokens, r.usage.completion_tokens)
+
+    def test_streamed_is_the_whole(self):
+        m = self.ask().choices[0].message
+        deltas = [c.choices[0].delta for c in self.ask(stream=True)]
+        self.assertEqual("".join(getattr(d, "reasoning_content", None) or "" for d in deltas), m.reasoning_content)
+        self.assertEqual("".join(d.content or "" for d in deltas), m.content)
+
+    def test_left_within_the_content(self):
+        m = self.ask(extra_body={"repeat_penalty": 1, "reasoning_format": "none"}).choices[0].message
+        self.assertIn("</think>", m.content)
+        self.assertFalse(hasattr(m, "reasoning_content"))
+
+
+if __name__ == "__main__":
+    unittest.main()
