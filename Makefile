@@ -158,6 +158,7 @@ bench-peers: lmrun models
 # the tokenizers against their reference libraries (downloads packages once, about 10 minutes)
 conformance: lmrun models
 	@python3 tools/conformance_tok.py
+	@python3 tools/conformance_chat.py build/conformance/templates build/conformance/vocab models
 
 install: lmrun
 	install -Dm755 lmrun $(DESTDIR)$(PREFIX)/bin/lmrun

@@ -5,7 +5,8 @@ byte; where the reference raises, lmrun must fail with exit 1, and with the same
 
     tools/conformance_chat.py [--lmrun ./lmrun] [-v] PATH...      files and folders of *.jinja and *.gguf
 
-A GGUF gives the texts of its tokenizer.chat_template* keys.  Needs transformers, jinja2 >= 3.1.6 and gguf."""
+A GGUF gives the texts of its tokenizer.chat_template* keys.  `make conformance` gives it those of llama.cpp's sources."""
+import tok_venv  # noqa: F401  the reference libraries
 import argparse, concurrent.futures, datetime, json, os, subprocess, sys, tempfile, warnings
 
 warnings.simplefilter("ignore")

@@ -25,10 +25,12 @@ def pip(package, folder, *flags):
 
 
 def vocabularies():
-    """The folder with ggml-vocab-*.gguf out of the sources that llama-cpp-python ships; those under build/peers serve too."""
-    out = f"{WORK}/vocab"
+    """The folder with ggml-vocab-*.gguf out of the sources that llama-cpp-python ships; those under build/peers serve too.
+    Its chat templates go beside it."""
+    out, templates = f"{WORK}/vocab", f"{WORK}/templates"
     if not os.path.exists(out + "/.ok"):
-        os.makedirs(out, exist_ok=True)
+        for folder in (out, templates):
+            os.makedirs(folder, exist_ok=True)
         tars = glob.glob("build/peers/llama_cpp_python-*.tar.gz") + glob.glob(f"{WORK}/llama_cpp_python-*.tar.gz")
         if not tars:
             pip(LLAMA, WORK, "--no-binary", ":all:")
@@ -37,6 +39,8 @@ def vocabularies():
             for m in t:
                 if ("/vendor/llama.cpp/models/ggml-vocab-" in m.name or m.name.endswith("/llama.cpp/src/llama-vocab.cpp")) and m.isfile():
                     ref.write(out, os.path.basename(m.name), t.extractfile(m).read())
+                if "/vendor/llama.cpp/models/templates/" in m.name and m.name.endswith(".jinja"):
+                    ref.write(templates, os.path.basename(m.name), t.extractfile(m).read())
         open(out + "/.ok", "w").close()
     return out
 
