@@ -201,22 +201,29 @@ static int bpe_build(struct folder *f, struct words *w, struct tok *t, struct lm
 	return rc ? rc : vocab_finish(t, err);
 }
 
-int vocab_json_load(struct tok **out, struct folder *f, const char *path, struct lm_err *err)
+/* The file at path: `read` makes words of it, `build` a tokenizer of those. */
+static int load(struct tok **out, struct folder *f, const char *path, int (*read)(struct words *w),
+		int (*build)(struct folder *f, struct words *w, struct tok *t, struct lm_err *err), struct lm_err *err)
 {
 	struct words w = { .path = path, .err = err };
 	struct tok *t = NULL;
 	int n_all, rc = lm_map_open(&w.map, path, err);
 	*out = NULL;
-	if (!rc) rc = read_words(&w);
+	if (!rc) rc = read(&w);
 	if (!rc) rc = folder_place(f, w.n, word_text, &w, &n_all, err);
 	if (!rc && !(t = vocab_new(n_all, err))) rc = err ? err->code : LM_ENOMEM;
-	if (!rc) rc = bpe_build(f, &w, t, err);
+	if (!rc) rc = build(f, &w, t, err);
 	if (w.map.data) lm_map_close(&w.map);
 	lm_free(w.word);
 	lm_buf_free(&w.copies);
 	if (rc) tok_free(t);
 	else *out = t;
 	return rc;
+}
+
+int vocab_json_load(struct tok **out, struct folder *f, const char *path, struct lm_err *err)
+{
+	return load(out, f, path, read_words, bpe_build, err);
 }
 
 /* ---- vocab.txt: a token a line ------------------------------------------------------------------------------ */
@@ -275,17 +282,5 @@ static int wordpiece_build(struct folder *f, struct words *w, struct tok *t, str
 
 int vocab_txt_load(struct tok **out, struct folder *f, const char *path, struct lm_err *err)
 {
-	struct words w = { .path = path, .err = err };
-	struct tok *t = NULL;
-	int n_all, rc = lm_map_open(&w.map, path, err);
-	*out = NULL;
-	if (!rc) rc = count_lines(&w);
-	if (!rc) rc = folder_place(f, w.n, word_text, &w, &n_all, err);
-	if (!rc && !(t = vocab_new(n_all, err))) rc = err ? err->code : LM_ENOMEM;
-	if (!rc) rc = wordpiece_build(f, &w, t, err);
-	if (w.map.data) lm_map_close(&w.map);
-	lm_free(w.word);
-	if (rc) tok_free(t);
-	else *out = t;
-	return rc;
+	return load(out, f, path, count_lines, wordpiece_build, err);
 }
