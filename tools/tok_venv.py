@@ -5,7 +5,7 @@ import sys
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 WORK = "build/conformance"
-PINS = ["tokenizers==0.23.3", "sentencepiece==0.2.3", "transformers==5.23.0", "gguf==0.19.0", "jinja2==3.1.6", "protobuf", "setuptools"]
+PINS = ["tokenizers==0.23.3", "sentencepiece==0.2.3", "transformers==5.23.0", "gguf==0.19.0", "jinja2==3.1.6", "protobuf", "setuptools>=77"]
 
 
 def enter():

@@ -275,6 +275,17 @@ static int compile_levels(struct build *b)
 	return 0;
 }
 
+int split_prefix_space(json_t *spec)
+{
+	const char *type = json_string_value(json_object_get(spec, "type"));
+	size_t i;
+	json_t *sub;
+	int rc = 0;
+	if (type && !strcmp(type, "ByteLevel")) return json_object_set_new(spec, "add_prefix_space", json_true());
+	json_array_foreach(json_object_get(spec, "pretokenizers"), i, sub) rc |= split_prefix_space(sub);
+	return rc;
+}
+
 int split_new(struct split **out, const json_t *spec, struct lm_err *err)
 {
 	struct split *sp = lm_calloc(1, sizeof *sp);

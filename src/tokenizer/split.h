@@ -9,6 +9,8 @@ struct split;                                              /* immutable, share f
 /* spec: the JSON object, or NULL / null for none (the text is one word).  LM_EFORMAT, LM_EUNSUPPORTED name the type
  * or field. */
 int split_new(struct split **out, const json_t *spec, struct lm_err *err);
+/* Sets add_prefix_space on each ByteLevel of a spec; non-zero: out of memory. */
+int split_prefix_space(json_t *spec);
 void split_free(struct split *s);                          /* NULL is fine */
 /* True when ByteLevel comes last (as nearly always): words are then given as plain bytes, not as its letters, and the
  * model begins from bytes.  ByteLevel in the middle of a sequence turns the text into letters for what follows. */

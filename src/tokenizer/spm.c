@@ -236,20 +236,12 @@ static json_t *decoder_spec(const struct spm *m, int unk)
 
 static int make_parts(const struct spm *m, const struct folder *f, struct tok *t)
 {
+	if (m->denorm.charsmap.n)
+		return lm_fail(m->err, LM_EUNSUPPORTED, "%s: a denormalizer_spec with rules is not supported", m->path);
 	bool first = prefix_first(m, f);
-	json_t *norm = norm_spec(m, first), *dec = decoder_spec(m, t->unk);
 	json_t *pre = first ? json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", MARK, "prepend_scheme",
 					"first", "split", 0) : json_null();
-	int rc = norm && dec && pre ? 0 : lm_fail(m->err, LM_ENOMEM, "out of memory for the tokenizer");
-	if (m->denorm.charsmap.n)
-		rc = lm_fail(m->err, LM_EUNSUPPORTED, "%s: a denormalizer_spec with rules is not supported", m->path);
-	if (!rc) rc = norm_new(&t->norm, norm, m->err);
-	if (!rc) rc = split_new(&t->split, pre, m->err);
-	if (!rc) rc = decoder_new(&t->decoder, dec, m->err);
-	json_decref(norm);
-	json_decref(pre);
-	json_decref(dec);
-	return rc;
+	return tok_parts(t, norm_spec(m, first), pre, decoder_spec(m, t->unk), m->err);
 }
 
 /* ---- the vocabulary -------------------------------------------------------------------------------------- */

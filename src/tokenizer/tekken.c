@@ -181,14 +181,8 @@ static int make_parts(const struct tekken *k, struct tok *t)
 					"invert", 0, "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 0)
 			    : NULL;
 	json_t *dec = json_pack("{s:s}", "type", "ByteLevel");
-	int rc = pre && dec ? 0 : lm_fail(k->err, LM_ENOMEM, "out of memory for the tokenizer");
-	if (!rc) rc = norm_new(&t->norm, NULL, k->err);
-	if (!rc) rc = split_new(&t->split, pre, k->err);
-	if (rc == LM_EFORMAT) lm_context(k->err, "%s: config.pattern: ", k->path);
-	if (!rc) rc = decoder_new(&t->decoder, dec, k->err);
-	json_decref(pre);
-	json_decref(dec);
-	return rc;
+	int rc = tok_parts(t, json_null(), pre, dec, k->err);
+	return rc == LM_EFORMAT ? lm_context(k->err, "%s: config.pattern: ", k->path) : rc;
 }
 
 static const char *base_text(const void *vocab, int id, size_t *n)

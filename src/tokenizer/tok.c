@@ -34,6 +34,18 @@ void tok_free(struct tok *t)
 	lm_free(t);
 }
 
+int tok_parts(struct tok *t, json_t *norm, json_t *pre, json_t *dec, struct lm_err *err)
+{
+	int rc = norm && pre && dec ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for the tokenizer");
+	if (!rc) rc = norm_new(&t->norm, norm, err);
+	if (!rc) rc = split_new(&t->split, pre, err);
+	if (!rc) rc = decoder_new(&t->decoder, dec, err);
+	json_decref(norm);
+	json_decref(pre);
+	json_decref(dec);
+	return rc;
+}
+
 int tok_special(const struct tok *t, enum tok_role role)
 {
 	return t->role[role];

@@ -181,18 +181,6 @@ static json_t *normalizer(const struct tok *t, const struct kind *k, const struc
 	return v;
 }
 
-/* add_space_prefix of a byte-level vocabulary: on the ByteLevel of the family's pre-tokenizer. */
-static int prefix_space(json_t *v)
-{
-	const char *type = json_string_value(json_object_get(v, "type"));
-	size_t i;
-	json_t *sub;
-	int rc = 0;
-	if (type && !strcmp(type, "ByteLevel")) return json_object_set_new(v, "add_prefix_space", json_true());
-	json_array_foreach(json_object_get(v, "pretokenizers"), i, sub) rc |= prefix_space(sub);
-	return rc;
-}
-
 static int load_parts(struct tok *t, const struct kind *k, const struct family *fam, struct lm_err *err)
 {
 	json_t *norm = normalizer(t, k, fam, err), *pre = NULL, *dec = NULL;
@@ -202,16 +190,10 @@ static int load_parts(struct tok *t, const struct kind *k, const struct family *
 	bool space = k->rank_by == RANK_SCORE;
 	file_bool(t->file, KEY "add_space_prefix", &space);
 	int rc = pre && dec ? 0 : -1;
-	if (t->bytes && space && !rc) rc = prefix_space(pre);
+	if (t->bytes && space && !rc) rc = split_prefix_space(pre);
 	if (k->rank_by == RANK_SCORE && !space && !rc) rc = json_array_remove(json_object_get(dec, "decoders"), 3);
-	if (rc) rc = lm_fail(err, LM_ENOMEM, "out of memory for the tokenizer");
-	if (!rc) rc = norm_new(&t->norm, norm, err);
-	if (!rc) rc = split_new(&t->split, pre, err);
-	if (!rc) rc = decoder_new(&t->decoder, dec, err);
-	json_decref(norm);
-	json_decref(pre);
-	json_decref(dec);
-	return rc;
+	if (rc) json_decref(pre), pre = NULL;
+	return tok_parts(t, norm, pre, dec, err);
 }
 
 static int find_family(const struct file *f, const struct family **fam, struct lm_err *err)

@@ -154,6 +154,9 @@ int letter_of(uint8_t byte, char out[2]);
 int byte_of(uint32_t cp);
 bool is_filler(const char *s, size_t n); /* "[PAD123]" */
 
+/* tok.c: norm, split and decoder from their specs, which it takes over (json null: none; NULL: memory was lacking). */
+int tok_parts(struct tok *t, json_t *norm, json_t *pre, json_t *dec, struct lm_err *err);
+
 /* ---- roles.c: bos, eos, ..., end of generation ---- */
 int roles_gguf(struct tok *t, unsigned family_flags, struct lm_err *err);
 /* The ends of generation that the tokens' texts tell, after the roles are set. */

@@ -135,36 +135,13 @@ static int check_merges(const struct tok *t, const struct folder *f, struct lm_e
 }
 
 /* ---- parts ------------------------------------------------------------------------------------------------ */
-static int make_parts(struct tok *t, json_t *norm, json_t *pre, json_t *dec, struct lm_err *err)
-{
-	int rc = norm && pre && dec ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for the tokenizer");
-	if (!rc) rc = norm_new(&t->norm, norm, err);
-	if (!rc) rc = split_new(&t->split, pre, err);
-	if (!rc) rc = decoder_new(&t->decoder, dec, err);
-	json_decref(norm);
-	json_decref(pre);
-	json_decref(dec);
-	return rc;
-}
-
-static int prefix_space(json_t *v)
-{
-	const char *type = json_string_value(json_object_get(v, "type"));
-	size_t i;
-	json_t *sub;
-	int rc = 0;
-	if (type && !strcmp(type, "ByteLevel")) return json_object_set_new(v, "add_prefix_space", json_true());
-	json_array_foreach(json_object_get(v, "pretokenizers"), i, sub) rc |= prefix_space(sub);
-	return rc;
-}
-
 static int bpe_parts(const struct folder *f, struct tok *t, struct lm_err *err)
 {
 	bool prefix = false;
 	int rc = folder_bool(f, "add_prefix_space", &prefix, err);
 	if (rc) return rc;
 	json_t *pre = parse(f->row->pre_tokenizer);
-	if (prefix && pre && prefix_space(pre)) {
+	if (prefix && pre && split_prefix_space(pre)) {
 		json_decref(pre);
 		pre = NULL;
 	}
@@ -172,7 +149,7 @@ static int bpe_parts(const struct folder *f, struct tok *t, struct lm_err *err)
 					"\"pattern\":{\"String\":\"</w>\"},\"content\":\" \"},{\"type\":\"Strip\",\"content\":"
 					"\" \",\"start\":1024,\"stop\":1024}]}"
 				      : "{\"type\":\"ByteLevel\"}";
-	return make_parts(t, parse(f->row->normalizer), pre, parse(dec), err);
+	return tok_parts(t, parse(f->row->normalizer), pre, parse(dec), err);
 }
 
 static int bpe_build(struct folder *f, struct words *w, struct tok *t, struct lm_err *err)
@@ -273,7 +250,7 @@ static int wordpiece_build(struct folder *f, struct words *w, struct tok *t, str
 	json_t *norm = rc ? NULL : bert_normalizer(f, err);
 	if (!rc && !norm) rc = err ? err->code : LM_EFORMAT;
 	if (!rc)
-		rc = make_parts(t, norm, parse("{\"type\":\"BertPreTokenizer\"}"),
+		rc = tok_parts(t, norm, parse("{\"type\":\"BertPreTokenizer\"}"),
 				parse("{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}"), err);
 	if (!rc) rc = folder_apply(f, t, err);
 	t->unk = t->role[TOK_UNK];
