@@ -42,6 +42,7 @@ class Ref:
         self.with_bos = True                       # the reference says what is put around a text
         self.only_ids = False                      # a vocabulary made for its words alone
         self.listed = lambda text: None            # the cause of a departure that is meant
+        self.listed_text = lambda want, got: None  # the same of a decoded text
 
     def names(self):
         return [t.content for t in self.tok.get_added_tokens_decoder().values()]
@@ -232,6 +233,8 @@ def from_transformers(folder, cls, name, source):
     import transformers
     t = getattr(transformers, cls).from_pretrained(folder)
     ref = Ref(name, source, folder, t.backend_tokenizer)
+    if type(t).__name__ == "CLIPTokenizer":        # its decode ends in Python's str.strip()
+        ref.listed_text = lambda want, got: "Python strips U+001C to U+001F" if got.strip("\x1c\x1d\x1e\x1f ") == want else None
     ref.note = "transformers " + transformers.__version__ + " " + type(t).__name__ + " (fast)"
     return ref
 
