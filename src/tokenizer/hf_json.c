@@ -163,6 +163,16 @@ static bool put_score(struct load *l, int32_t id, double v, int32_t *cap)
 	return true;
 }
 
+static bool read_score(struct lm_scan *s, double *v)
+{
+	const char *text;
+	size_t n;
+	struct lm_scan before = *s;
+	if (lm_scan_peek(s) == '0' && lm_scan_raw(s, &text, &n) && hf_score(text, n, v)) return true;
+	*s = before;
+	return lm_scan_num(s, v);
+}
+
 /* [["token", score], ...] */
 static bool read_scored(struct load *l)
 {
@@ -174,7 +184,7 @@ static bool read_scored(struct load *l)
 	while (lm_scan_item(s)) {
 		if (!lm_scan_array(s)) return false;
 		if (!must_item(s, "expected a token and its score") || !lm_scan_str(s, &v)) return false;
-		if (!must_item(s, "expected a token's score") || !lm_scan_num(s, &score)) return false;
+		if (!must_item(s, "expected a token's score") || !read_score(s, &score)) return false;
 		if (lm_scan_item(s)) return lm_scan_fail(s, "expected the end of a token and its score");
 		int32_t id = l->n_entry;
 		if (s->bad || !put_token(l, id, v) || !put_score(l, id, score, &cap)) return false;

@@ -166,5 +166,7 @@ void roles_add_end(struct tok *t, int32_t id);
 /* ---- loaders ---- */
 int gguf_tok(struct tok **out, const struct file *f, struct lm_err *err);            /* tok_gguf.c */
 int hf_json_tok(struct tok **out, const char *path, struct lm_err *err);             /* tokenizer.json */
+/* hf_score.c: a JSON number as the reference reads it; false: one of another sort (integers, extremes). */
+bool hf_score(const char *s, size_t n, double *v);
 /* The same from its text, which must outlive the tokenizer. */
 int hf_json_tok_mem(struct tok **out, const char *text, size_t n, struct lm_err *err);

@@ -200,3 +200,47 @@ LM_TEST(hf_json_post_sequence)
 	assert_memory_equal(ids, want, sizeof want);
 	tok_free(t);
 }
+
+/* What tokenizers 0.23 makes of these scores (Tokenizer.from_str, then to_str). */
+LM_TEST(hf_json_scores_to_the_last_bit)
+{
+	static const struct { const char *text; double value; } c[] = {
+		{ "-1.7550194708644478", -0x1.c148f4bf34be4p+0 },
+		{ "-6.233982562695104", -0x1.8ef991ffa7060p+2 },
+		{ "-3.0000000000000004", -0x1.8000000000001p+1 },
+		{ "-12.345678901234567", -0x1.8b0fcd32f707ap+3 },
+		{ "-0.1", -0x1.999999999999ap-4 },
+		{ "-9.999999999999998", -0x1.3ffffffffffffp+3 },
+		{ "-1e-07", -0x1.ad7f29abcaf48p-24 },
+		{ "-1.7976931348623157e+100", -0x1.0701bd527b497p+333 },
+		{ "-0.000012345678901234567", -0x1.9e409302678bap-17 },
+		{ "-123456789.12345679", -0x1.d6f34547e6b76p+26 }, /* not the nearest */
+		{ "-5.551115123125783e-17", -0x1.0000000000000p-54 },
+		{ "-2.2250738585072014e-300", -0x1.7d78400000000p-996 },
+		{ "-1.23456789012345678901234567890", -0x1.3c0ca428c59fbp+0 },
+		{ "-7.0e0", -0x1.c000000000000p+2 },
+		{ "-13.50000000000000000000001", -0x1.b000000000000p+3 },
+		{ "-19.12068543778499", -0x1.31ee53da863d5p+4 },
+		{ "-18.956549741186986", -0x1.2f4e0719f6536p+4 }, /* not the nearest */
+		{ "-1.1310273545361738", -0x1.218b023a9d406p+0 },
+		{ "-1.6974399031784326", -0x1.b28b6be713a78p+0 },
+		{ "-16.709977562588993", -0x1.0b5c116ec36a9p+4 },
+		{ "-14.719399781370466", -0x1.d70552b0b78aep+3 },
+		{ "-13.394608028804418", -0x1.aca0a1044e873p+3 },
+		{ "-6.162729151782884", -0x1.8a6a278840da0p+2 },
+		{ "-12.118883313569249", -0x1.83cde460fa3dbp+3 }, /* not the nearest */
+		{ "-12.136034672816757", -0x1.845a6562dbd74p+3 }, /* not the nearest */
+		{ "-11.624080342240061", -0x1.73f877567febep+3 }, /* not the nearest */
+		{ "-3.1676574050961115", -0x1.9575cc3fe8f68p+1 },
+	};
+	for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+		double v = 0;
+		assert_true(hf_score(c[i].text, strlen(c[i].text), &v));
+		if (v != c[i].value) fail_msg("%s is %a, not %a", c[i].text, v, c[i].value);
+	}
+	static const char *const other[] = { "-5", "0", "1e400", "123456789012345678901.5" };
+	for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+		double v;
+		assert_false(hf_score(other[i], strlen(other[i]), &v));
+	}
+}
