@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* ---- allocation with a failure hook: LM_FAIL_ALLOC=n fails the n-th, n+ the n-th and all after it ---- */
 static long fail_at = -1;              /* -1: not read yet, 0: off */
@@ -54,6 +55,28 @@ void *lm_pages(size_t n)
 	if (failing()) return NULL;
 	void *p = mmap(NULL, n ? n : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Faults one by one cost more than the zeroing: a page that is read first, as a hash table's is, takes two. */
+void *lm_table(size_t n)
+{
+	enum { LARGE = 2 << 20 };
+	size_t all;
+	if (n < LARGE / 2 || !lm_add_size(n, LARGE, &all)) return lm_pages(n);
+	uint8_t *p = lm_pages(all);
+	if (!p) return NULL;
+	size_t front = (size_t)(-(uintptr_t)p % LARGE), page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t keep = (n + page - 1) / page * page;
+	if (front) munmap(p, front);
+	p += front;
+	if (all - front > keep) munmap(p + keep, all - front - keep);
+#ifdef MADV_HUGEPAGE
+	madvise(p, keep, MADV_HUGEPAGE);
+#endif
+#ifdef MADV_POPULATE_WRITE
+	madvise(p, keep, MADV_POPULATE_WRITE);
+#endif
+	return p;
 }
 
 void lm_pages_free(void *p, size_t n)

@@ -30,17 +30,17 @@ enum {
 };
 #define NONE UINT32_MAX
 
-struct pair {         /* a merge */
-	uint64_t key; /* of its parts' texts; 0: an empty slot */
-	uint32_t rank;
-	int32_t id; /* what it makes: UNSEEN until first asked for, -1: no token */
+struct made {           /* by a merge */
+	uint32_t check; /* bits of its key that its slot does not tell */
+	int32_t id;     /* UNSEEN until first asked for, -1: no token */
 };
 enum { UNSEEN = -2 };
 struct bpe {
 	const struct tok *t;
-	struct pair *pair;
-	uint64_t mask;
-	uint64_t *hash;        /* [n_model] of the tokens' texts */
+	struct table pair; /* ranks by the key of the merge's parts */
+	int shift;         /* of a key, to the check */
+	struct made *made; /* [n_merge] */
+	const uint64_t *hash;  /* the tokenizer's */
 	int32_t start[4][256]; /* ids of one byte of text by place: FIRST, LAST; -1:
 				  see the text */
 	struct trie *user;     /* NULL: no user-defined symbols */
@@ -119,15 +119,14 @@ static int32_t find_text(const struct tok *t, const char *s, size_t n)
 static inline uint64_t pair_key(uint64_t left, uint64_t right)
 {
 	__uint128_t p = (__uint128_t)(left ^ 0x9E3779B97F4A7C15u) * (right ^ 0xD1B54A32D192ED03u);
-	uint64_t key = (uint64_t)p ^ (uint64_t)(p >> 64);
-	return key ? key : 1;
+	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
 
 /* Asked for by many threads, all of which find the same. */
-static __attribute__((noinline)) int32_t find_product(const struct bpe *b, struct pair *p)
+static __attribute__((noinline)) int32_t find_product(const struct bpe *b, int32_t rank)
 {
 	const struct tok *t = b->t;
-	const struct merge *m = &t->merge[p->rank];
+	const struct merge *m = &t->merge[rank];
 	size_t cut = t->cont.n < m->right ? t->cont.n : m->right, right = m->right - cut;
 	char text[MAX_TOKEN];
 	int32_t id = -1;
@@ -136,20 +135,21 @@ static __attribute__((noinline)) int32_t find_product(const struct bpe *b, struc
 		memcpy(text + m->left, merge_right(t, m) + cut, right);
 		id = vocab_id(t, text, m->left + right);
 	}
-	__atomic_store_n(&p->id, id, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->made[rank].id, id, __ATOMIC_RELAXED);
 	return id;
 }
 
 static inline uint32_t merge_rank(const struct bpe *b, int32_t left, int32_t right, int32_t *joined)
 {
 	uint64_t key = pair_key(b->hash[left], b->hash[right]);
-	for (uint64_t i = key & b->mask;; i = (i + 1) & b->mask) {
-		struct pair *p = &b->pair[i];
-		if (!p->key) return NONE;
-		if (p->key != key) continue;
-		int32_t id = __atomic_load_n(&p->id, __ATOMIC_RELAXED);
-		*joined = id == UNSEEN ? find_product(b, p) : id;
-		return *joined < 0 ? NONE : p->rank;
+	for (uint64_t i = key & b->pair.mask;; i = (i + 1) & b->pair.mask) {
+		uint32_t v = b->pair.slot[i];
+		if (!v) return NONE;
+		int32_t rank = table_index(&b->pair, v, key);
+		if (rank < 0 || b->made[rank].check != (uint32_t)(key >> b->shift)) continue;
+		int32_t id = __atomic_load_n(&b->made[rank].id, __ATOMIC_RELAXED);
+		*joined = id == UNSEEN ? find_product(b, rank) : id;
+		return *joined < 0 ? NONE : (uint32_t)rank;
 	}
 }
 
@@ -522,12 +522,16 @@ static int bpe_word(const struct tok *t, struct model_work *k, const char *s, si
 
 /* ---- load ---- */
 
-static int insert(struct bpe *b, uint64_t key, uint32_t rank, struct lm_err *err)
+static int insert(struct bpe *b, uint64_t key, int rank, struct lm_err *err)
 {
-	for (uint64_t i = key & b->mask, probes = 0;; i = (i + 1) & b->mask) {
-		struct pair *p = &b->pair[i];
-		if (!p->key || p->key == key) { /* of equal merges the last counts, as in the reference */
-			*p = (struct pair){ key, rank, UNSEEN };
+	struct table *tab = &b->pair;
+	uint32_t check = (uint32_t)(key >> b->shift);
+	b->made[rank] = (struct made){ check, UNSEEN };
+	for (uint64_t i = key & tab->mask, probes = 0;; i = (i + 1) & tab->mask) {
+		uint32_t v = tab->slot[i];
+		int32_t old = v ? table_index(tab, v, key) : -1;
+		if (!v || (old >= 0 && b->made[old].check == check)) {
+			tab->slot[i] = table_slot(tab, key, rank); /* of equal merges the last counts, as in the reference */
 			return 0;
 		}
 		if (probes++ == MAX_PROBES)
@@ -539,23 +543,20 @@ static int insert(struct bpe *b, uint64_t key, uint32_t rank, struct lm_err *err
  * it makes is found when it is used. */
 static int load_merges(struct tok *t, struct bpe *b, struct lm_err *err)
 {
-	size_t cap = 16;
-	while (cap < (size_t)t->n_merge + (size_t)t->n_merge / 2) cap *= 2;
-	b->pair = lm_calloc(cap, sizeof *b->pair);
-	b->hash = lm_malloc((size_t)t->n_model * sizeof *b->hash);
-	b->mask = cap - 1;
-	if (!b->pair || !b->hash) return lm_fail(err, LM_ENOMEM, "out of memory for %d merges", t->n_merge);
-	for (int32_t id = 0; id < t->n_model; id++)
-		b->hash[id] = tok_hash(piece_text(t, id), t->piece[id].len);
+	size_t n = (size_t)t->n_merge;
+	int rc = table_new(&b->pair, n, n + n / 2, err);
+	b->hash = t->hash;
+	b->made = rc ? NULL : lm_table((n + 1) * sizeof *b->made);
+	if (!b->made) return lm_fail(err, LM_ENOMEM, "out of memory for %d merges", t->n_merge);
+	b->shift = __builtin_ctzll(b->pair.mask + 1);
 	uint64_t key[AHEAD];
-	int rc = 0;
 	for (int k = 0; k < t->n_merge + AHEAD && !rc; k++) {
-		if (k >= AHEAD) rc = insert(b, key[k % AHEAD], (uint32_t)(k - AHEAD), err);
+		if (k >= AHEAD) rc = insert(b, key[k % AHEAD], k - AHEAD, err);
 		if (k >= t->n_merge) continue;
 		const struct merge *m = &t->merge[k];
 		key[k % AHEAD] =
 			pair_key(tok_hash(merge_text(t, m), m->left), tok_hash(merge_right(t, m), m->right));
-		__builtin_prefetch(&b->pair[key[k % AHEAD] & b->mask], 1);
+		__builtin_prefetch(&b->pair.slot[key[k % AHEAD] & b->pair.mask], 1);
 	}
 	return rc;
 }
@@ -575,8 +576,8 @@ static void bpe_free(struct tok *t)
 {
 	struct bpe *b = t->model_data;
 	if (!b) return;
-	lm_free(b->pair);
-	lm_free(b->hash);
+	table_free(&b->pair);
+	lm_pages_free(b->made, ((size_t)t->n_merge + 1) * sizeof *b->made);
 	trie_free(b->user);
 	lm_free(b);
 	t->model_data = NULL;

@@ -28,7 +28,8 @@ void tok_free(struct tok *t)
 	lm_free(t->merge);
 	lm_free(t->own_score);
 	lm_free(t->score64);
-	lm_free(t->by_text.slot);
+	lm_free(t->hash);
+	table_free(&t->by_text);
 	lm_buf_free(&t->aux);
 	if (t->map.data) lm_map_close(&t->map);
 	lm_free(t);

@@ -31,13 +31,24 @@ struct merge {
 	uint32_t off;       /* of the left part, from tok.merge_base or tok.aux.p */
 	uint32_t left : 15, right : 15, aux : 1;
 };
-/* Open addressing, at most half full.  A slot is index + 1 in its lower bits (`id`) and hash bits above them.
- */
+/* Open addressing.  A slot is index + 1 in its lower bits (`id`) and hash bits above them; 0 is free. */
 struct table {
 	uint32_t *slot;
 	uint64_t mask;
 	uint32_t id;
 };
+/* For n entries, in `room` slots at least. */
+int table_new(struct table *t, size_t n, size_t room, struct lm_err *err);
+void table_free(struct table *t);
+static inline uint32_t table_slot(const struct table *t, uint64_t hash, int index)
+{
+	return ((uint32_t)(hash >> 32) & ~t->id) | (uint32_t)(index + 1);
+}
+/* The index in slot value v if its hash bits are those of `hash`, else -1. */
+static inline int32_t table_index(const struct table *t, uint32_t v, uint64_t hash)
+{
+	return ((v ^ (uint32_t)(hash >> 32)) & ~t->id) ? -1 : (int32_t)(v & t->id) - 1;
+}
 struct tok;
 /* Calls put for each id of the word s.  LM_ENOMEM, LM_ELIMIT or what put returned. */
 typedef int tok_put(void *ud, int32_t id);
@@ -76,6 +87,7 @@ struct tok {
 	const char *base, *merge_base;
 	struct lm_buf aux;
 	struct table by_text;
+	uint64_t *hash;            /* [n_model] of the texts; only where merges rank */
 	struct merge *merge;
 	uint8_t merge_gap;         /* bytes between the parts of a merge in the file; 1 in copies */
 	const uint8_t *score;      /* float32 [n], unaligned, in the mapping or in own_score; NULL: none */

@@ -51,26 +51,20 @@ uint64_t tok_hash(const char *s, size_t n)
 	return hash_of(s, n);
 }
 
-static int table_new(struct table *t, size_t n, struct lm_err *err)
+int table_new(struct table *t, size_t n, size_t room, struct lm_err *err)
 {
 	size_t cap = 16, id = 1;
-	while (cap < 2 * n) cap *= 2;
+	while (cap < room) cap *= 2;
 	while (id <= n) id *= 2;
-	t->slot = lm_calloc(cap, sizeof *t->slot);
+	t->slot = lm_table(cap * sizeof *t->slot);
 	t->mask = cap - 1;
 	t->id = (uint32_t)(id - 1);
 	return t->slot ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for a vocabulary of %zu entries", n);
 }
 
-static inline uint32_t slot_of(const struct table *t, uint64_t hash, int index)
+void table_free(struct table *t)
 {
-	return ((uint32_t)(hash >> 32) & ~t->id) | (uint32_t)(index + 1);
-}
-
-/* The index in slot value v if its hash bits are those of `hash`, else -1. */
-static inline int32_t index_of(const struct table *t, uint32_t v, uint64_t hash)
-{
-	return ((v ^ (uint32_t)(hash >> 32)) & ~t->id) ? -1 : (int32_t)(v & t->id) - 1;
+	lm_pages_free(t->slot, ((size_t)t->mask + 1) * sizeof *t->slot);
 }
 
 /* Hashes run ahead of insertions, so that the cache misses of the table overlap. */
@@ -128,7 +122,7 @@ int32_t vocab_find(const struct tok *t, const char *s, size_t n, uint64_t hash)
 	for (uint64_t i = hash & t->by_text.mask;; i = (i + 1) & t->by_text.mask) {
 		uint32_t v = t->by_text.slot[i];
 		if (!v) return -1;
-		int32_t id = index_of(&t->by_text, v, hash);
+		int32_t id = table_index(&t->by_text, v, hash);
 		if (id >= 0 && is_text(t, id, s, n, head)) return id;
 	}
 }
@@ -280,13 +274,13 @@ static int insert(struct tok *t, int id, uint64_t hash, struct lm_err *err)
 	for (uint64_t i = hash & tab->mask, probes = 0;; i = (i + 1) & tab->mask) {
 		uint32_t v = tab->slot[i];
 		if (!v) {
-			tab->slot[i] = slot_of(tab, hash, id);
+			tab->slot[i] = table_slot(tab, hash, id);
 			return 0;
 		}
 		if (probes++ == MAX_PROBES) return crowded(err, "the vocabulary");
-		int old = index_of(tab, v, hash);
+		int old = table_index(tab, v, hash);
 		if (old < 0 || !is_text(t, old, piece_text(t, id), p->len, p->head)) continue;
-		if (matched(p) && !matched(&t->piece[old])) tab->slot[i] = slot_of(tab, hash, id);
+		if (matched(p) && !matched(&t->piece[old])) tab->slot[i] = table_slot(tab, hash, id);
 		return 0;
 	}
 }
@@ -294,12 +288,16 @@ static int insert(struct tok *t, int id, uint64_t hash, struct lm_err *err)
 static int index_tokens(struct tok *t, struct lm_err *err)
 {
 	uint64_t hash[AHEAD];
-	int rc = table_new(&t->by_text, (size_t)t->n, err);
+	int rc = table_new(&t->by_text, (size_t)t->n, 2 * (size_t)t->n, err);
+	bool keep = t->model == &model_bpe && t->rank_by == RANK_MERGES;
+	if (keep && !rc && !(t->hash = lm_malloc((size_t)t->n * sizeof *t->hash)))
+		rc = lm_fail(err, LM_ENOMEM, "out of memory for a vocabulary of %d entries", t->n);
 	for (int i = 0; !rc && i < t->n + AHEAD; i++) {
 		if (i >= AHEAD) rc = insert(t, i - AHEAD, hash[i % AHEAD], err);
 		if (i >= t->n) continue;
 		t->piece[i].head = head_of(piece_text(t, i), t->piece[i].len);
 		hash[i % AHEAD] = hash_of(piece_text(t, i), t->piece[i].len);
+		if (t->hash) t->hash[i] = hash[i % AHEAD];
 		__builtin_prefetch(&t->by_text.slot[hash[i % AHEAD] & t->by_text.mask], 1);
 	}
 	return rc;
