@@ -46,8 +46,9 @@ void *lm_aligned(size_t align, size_t n);               /* zeroed, align a power
 void lm_free(void *p);
 /* Whole pages, zero when first touched and not resident before: for large things used bit by bit (KV cache). */
 void *lm_pages(size_t n);
-/* The same for a table that is soon written all over: resident at once, in large pages where the system has them. */
-void *lm_table(size_t n);
+/* The same for a table that is soon written all over: in large pages where the system has them, the first `now` bytes
+ * resident at once. */
+void *lm_table(size_t n, size_t now);
 void lm_pages_free(void *p, size_t n);
 char *lm_strdup(const char *s);
 /* A debug build (LM_DEBUG) traps when this thread allocates while forbidden: for loops that promise not to. */

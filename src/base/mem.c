@@ -58,23 +58,26 @@ void *lm_pages(size_t n)
 }
 
 /* Faults one by one cost more than the zeroing: a page that is read first, as a hash table's is, takes two. */
-void *lm_table(size_t n)
+void *lm_table(size_t n, size_t now)
 {
 	enum { LARGE = 2 << 20 };
-	size_t all;
-	if (n < LARGE / 2 || !lm_add_size(n, LARGE, &all)) return lm_pages(n);
-	uint8_t *p = lm_pages(all);
-	if (!p) return NULL;
-	size_t front = (size_t)(-(uintptr_t)p % LARGE), page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), large = n < LARGE / 2 ? 0 : LARGE, all;
+	if (!lm_add_size(n, large + page, &all)) return NULL;
 	size_t keep = (n + page - 1) / page * page;
-	if (front) munmap(p, front);
-	p += front;
-	if (all - front > keep) munmap(p + keep, all - front - keep);
+	uint8_t *p = lm_pages(keep + large);
+	if (p && large) { /* from a large page's border on */
+		size_t front = (size_t)(-(uintptr_t)p % LARGE);
+		if (front) munmap(p, front);
+		p += front;
+		if (large > front) munmap(p + keep, large - front);
 #ifdef MADV_HUGEPAGE
-	madvise(p, keep, MADV_HUGEPAGE);
+		madvise(p, keep, MADV_HUGEPAGE);
 #endif
+	}
 #ifdef MADV_POPULATE_WRITE
-	madvise(p, keep, MADV_POPULATE_WRITE);
+	if (p && now) madvise(p, now, MADV_POPULATE_WRITE);
+#else
+	(void)now;
 #endif
 	return p;
 }

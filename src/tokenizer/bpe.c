@@ -546,7 +546,7 @@ static int load_merges(struct tok *t, struct bpe *b, struct lm_err *err)
 	size_t n = (size_t)t->n_merge;
 	int rc = table_new(&b->pair, n, n + n / 2, err);
 	b->hash = t->hash;
-	b->made = rc ? NULL : lm_table((n + 1) * sizeof *b->made);
+	b->made = rc ? NULL : lm_table((n + 1) * sizeof *b->made, n * sizeof *b->made);
 	if (!b->made) return lm_fail(err, LM_ENOMEM, "out of memory for %d merges", t->n_merge);
 	b->shift = __builtin_ctzll(b->pair.mask + 1);
 	uint64_t key[AHEAD];

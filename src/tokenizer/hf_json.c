@@ -21,7 +21,8 @@
 enum {
 	ID_ANY = 1 << 18, /* ids that any file may use; beyond them no more than it has bytes */
 	ID_MOST = 1 << 22,
-	SHORTEST_MERGE = 4 /* bytes: " ", and a comma */
+	SHORTEST_MERGE = 4, /* bytes: " ", and a comma */
+	COMMON_TOKEN = 60   /* bytes of a file by its tokens, with their merges */
 };
 struct text {
 	const char *p;
@@ -102,6 +103,7 @@ static bool reserve(struct load *l, int64_t n)
 {
 	if (n <= l->cap) return true;
 	int64_t cap = 2 * (int64_t)l->cap > n ? 2 * (int64_t)l->cap : n;
+	if (!l->cap && cap < (int64_t)(l->s.n / COMMON_TOKEN)) cap = (int64_t)(l->s.n / COMMON_TOKEN);
 	if (cap < 1024) cap = 1024;
 	if (cap > l->limit) cap = l->limit;
 	int rc = vocab_resize(l->t, cap, l->err);
@@ -253,9 +255,7 @@ static bool read_merges(struct load *l)
 			rank += merge_line(l, rank, v);
 	}
 	t->n_merge = rank;
-	struct merge *m = s->bad ? NULL : lm_realloc(t->merge, ((size_t)rank + 1) * sizeof *m);
-	if (m) t->merge = m;
-	return m || (!s->bad && out_of_memory(l));
+	return !s->bad;
 }
 
 /* ---- the model -------------------------------------------------------------------------------------------

@@ -24,11 +24,11 @@ void tok_free(struct tok *t)
 	norm_free(t->norm);
 	split_free(t->split);
 	decoder_free(t->decoder);
-	lm_free(t->piece);
-	lm_free(t->merge);
+	lm_pages_free(t->piece, (size_t)t->cap * sizeof *t->piece);
+	lm_pages_free(t->merge, t->merge_bytes);
 	lm_free(t->own_score);
 	lm_free(t->score64);
-	lm_free(t->hash);
+	lm_pages_free(t->hash, (size_t)t->n_model * sizeof *t->hash);
 	table_free(&t->by_text);
 	lm_buf_free(&t->aux);
 	if (t->map.data) lm_map_close(&t->map);

@@ -84,11 +84,13 @@ struct tok {
 	int n, n_merge;
 	int n_model;               /* tokens that were there at vocab_index; those after them are added tokens only */
 	struct piece *piece;
+	int64_t cap;               /* of piece */
 	const char *base, *merge_base;
 	struct lm_buf aux;
 	struct table by_text;
 	uint64_t *hash;            /* [n_model] of the texts; only where merges rank */
 	struct merge *merge;
+	size_t merge_bytes;
 	uint8_t merge_gap;         /* bytes between the parts of a merge in the file; 1 in copies */
 	const uint8_t *score;      /* float32 [n], unaligned, in the mapping or in own_score; NULL: none */
 	float *own_score;

@@ -164,7 +164,8 @@ static bool make_nodes(struct make *m)
 	m->next = lm_calloc((size_t)m->depth + 2, sizeof *m->next);
 	bool ok = m->shared && m->next && plan(m);
 	if (ok) {
-		tr->node = lm_table((tr->n + (size_t)1) * sizeof *tr->node);
+		size_t bytes = (tr->n + (size_t)1) * sizeof *tr->node;
+		tr->node = lm_table(bytes, bytes);
 		tr->label = lm_malloc(tr->n + (size_t)8);
 		ok = tr->node && tr->label;
 	}
@@ -194,7 +195,7 @@ int trie_new(struct trie **out, const struct tok *t, trie_take *take, uint32_t s
 {
 	struct make m = { .tr = lm_calloc(1, sizeof *m.tr), .t = t, .last = last };
 	size_t bytes = (size_t)t->n * (2 * sizeof(struct ent) + sizeof *m.rest);
-	struct ent *e = m.tr ? lm_table(bytes) : NULL;
+	struct ent *e = m.tr ? lm_table(bytes, bytes) : NULL;
 	uint32_t n = 0;
 	if (e) m.tr->skip = skip;
 	if (e) m.rest = (uint64_t *)(e + 2 * (size_t)t->n);

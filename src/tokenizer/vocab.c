@@ -56,7 +56,7 @@ int table_new(struct table *t, size_t n, size_t room, struct lm_err *err)
 	size_t cap = 16, id = 1;
 	while (cap < room) cap *= 2;
 	while (id <= n) id *= 2;
-	t->slot = lm_table(cap * sizeof *t->slot);
+	t->slot = lm_table(cap * sizeof *t->slot, cap * sizeof *t->slot);
 	t->mask = cap - 1;
 	t->id = (uint32_t)(id - 1);
 	return t->slot ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for a vocabulary of %zu entries", n);
@@ -159,7 +159,8 @@ struct tok *vocab_new(int64_t n, struct lm_err *err)
 		t->merge_gap = 1;
 		t->max_chars = 100;
 		for (int r = 0; r < N_ROLE; r++) t->role[r] = -1;
-		t->piece = lm_calloc((size_t)n, sizeof *t->piece);
+		t->cap = n;
+		t->piece = lm_table((size_t)n * sizeof *t->piece, (size_t)n * sizeof *t->piece);
 		t->added = added_new();
 	}
 	if (!t || !t->piece || !t->added) {
@@ -174,10 +175,16 @@ struct tok *vocab_new(int64_t n, struct lm_err *err)
 int vocab_resize(struct tok *t, int64_t n, struct lm_err *err)
 {
 	if (n <= 0 || n > FILE_MAX_ARRAY) return lm_fail(err, LM_EFORMAT, "the vocabulary has %lld tokens", (long long)n);
-	struct piece *p = lm_realloc(t->piece, (size_t)n * sizeof *p);
-	if (!p) return lm_fail(err, LM_ENOMEM, "out of memory for %lld tokens", (long long)n);
-	for (int64_t i = t->n; i < n; i++) p[i] = (struct piece){ .type = TYPE_NORMAL };
-	t->piece = p;
+	size_t size = sizeof *t->piece;
+	if (n > t->cap) {
+		struct piece *p = lm_table((size_t)n * size, (size_t)n * size);
+		if (!p) return lm_fail(err, LM_ENOMEM, "out of memory for %lld tokens", (long long)n);
+		memcpy(p, t->piece, (size_t)t->n * size);
+		lm_pages_free(t->piece, (size_t)t->cap * size);
+		t->piece = p;
+		t->cap = n;
+	}
+	for (int64_t i = t->n; i < n; i++) t->piece[i] = (struct piece){ .type = TYPE_NORMAL };
 	t->n = (int)n;
 	return 0;
 }
@@ -219,9 +226,10 @@ int vocab_set(struct tok *t, int32_t id, const char *s, size_t n, unsigned type,
 int vocab_begin_merges(struct tok *t, int64_t n, struct lm_err *err)
 {
 	if (n < 0 || n > FILE_MAX_ARRAY) return lm_fail(err, LM_ELIMIT, "the vocabulary has %lld merges", (long long)n);
-	lm_free(t->merge);
+	lm_pages_free(t->merge, t->merge_bytes);
 	t->n_merge = (int)n;
-	t->merge = lm_calloc((size_t)n + 1, sizeof *t->merge);
+	t->merge_bytes = ((size_t)n + 1) * sizeof *t->merge;
+	t->merge = lm_table(t->merge_bytes, 0);
 	return t->merge ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for %lld merges", (long long)n);
 }
 
@@ -290,7 +298,8 @@ static int index_tokens(struct tok *t, struct lm_err *err)
 	uint64_t hash[AHEAD];
 	int rc = table_new(&t->by_text, (size_t)t->n, 2 * (size_t)t->n, err);
 	bool keep = t->model == &model_bpe && t->rank_by == RANK_MERGES;
-	if (keep && !rc && !(t->hash = lm_malloc((size_t)t->n * sizeof *t->hash)))
+	size_t bytes = (size_t)t->n * sizeof *t->hash;
+	if (keep && !rc && !(t->hash = lm_table(bytes, bytes)))
 		rc = lm_fail(err, LM_ENOMEM, "out of memory for a vocabulary of %d entries", t->n);
 	for (int i = 0; !rc && i < t->n + AHEAD; i++) {
 		if (i >= AHEAD) rc = insert(t, i - AHEAD, hash[i % AHEAD], err);
