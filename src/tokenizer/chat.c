@@ -79,18 +79,19 @@ static void bind(struct jj_run *r, const json_t *vars)
 	if (r->has_now && !(r->now > -6e10 && r->now < 2.5e11)) jj_fail(r, LM_EINVAL, "'now' is no time");
 }
 
-int jj_render(const struct chat *c, const json_t *vars, int share, struct lm_buf *out, struct lm_err *err)
+int jj_render(const struct chat *c, const json_t *vars, long *steps, size_t mem, struct lm_buf *out, struct lm_err *err)
 {
 	struct lm_buf text = { 0 };
 	struct jj_run r = { .c = c, .err = err, .out = &text };
-	r.steps = JJ_MAX_STEPS - JJ_MAX_STEPS / share;
-	r.used = JJ_MAX_MEM - JJ_MAX_MEM / (size_t)share;
+	r.steps = JJ_MAX_STEPS - *steps;
+	r.used = JJ_MAX_MEM - mem;
 	if (vars && !json_is_object(vars))
 		return lm_fail(err, LM_EINVAL, "the variables of a chat template must be a JSON object");
 	r.mem = lm_arena_new(16384);
 	if (!r.mem) return lm_fail(err, LM_ENOMEM, "chat template: out of memory");
 	bind(&r, vars);
 	jj_exec(&r, c->body);
+	*steps = r.steps < JJ_MAX_STEPS ? JJ_MAX_STEPS - r.steps : 0;
 	lm_arena_free(r.mem);
 	if (!r.rc && text.n) lm_buf_add(out, text.p, text.n);
 	if (!r.rc && out->bad) r.rc = lm_fail(err, LM_ENOMEM, "chat template: out of memory");
@@ -100,5 +101,6 @@ int jj_render(const struct chat *c, const json_t *vars, int share, struct lm_buf
 
 int chat_render(const struct chat *c, const json_t *vars, struct lm_buf *out, struct lm_err *err)
 {
-	return jj_render(c, vars, 1, out, err);
+	long steps = JJ_MAX_STEPS;
+	return jj_render(c, vars, &steps, JJ_MAX_MEM, out, err);
 }

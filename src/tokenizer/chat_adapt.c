@@ -2,7 +2,9 @@
 #include "base/json.h"
 #include "tokenizer/jinja.h"
 
-enum { SHARE = 20 };                   /* of a rendering's budget, for each question at load */
+/* Steps of all the questions at load together, some 30 ms: the templates we know take 16 thousand at most.  Memory of
+ * each. */
+enum { PROBE_STEPS = 300000, PROBE_MEM = JJ_MAX_MEM / 64 };
 enum role { SYSTEM, USER, ASSISTANT, TOOL, N_ROLES };
 static const char *const role_name[N_ROLES] = { "system", "user", "assistant", "tool" };
 /* a conversation for each role; its own message says @ */
@@ -41,14 +43,14 @@ static json_t *text_part(const char *s, size_t n)
 
 /* ---- questions to a template ------------------------------------------------------------------------- */
 /* A conversation's rendering in *out, "" where the template fails; takes over msgs. */
-static int ask(const struct chat *c, json_t *msgs, struct lm_buf *out, struct lm_err *err)
+static int ask(struct chat *c, json_t *msgs, struct lm_buf *out, struct lm_err *err)
 {
 	json_t *vars = json_object();
 	struct lm_err ignored;
 	bool ok = vars && msgs && json_object_set(vars, "messages", msgs) == 0 &&
 		  set(vars, "add_generation_prompt", json_true()) == 0 && set(vars, "bos_token", json_string("")) == 0 &&
 		  set(vars, "eos_token", json_string("")) == 0;
-	int rc = ok ? jj_render(c, vars, SHARE, out, &ignored) : LM_ENOMEM;
+	int rc = ok ? jj_render(c, vars, &c->probe_steps, PROBE_MEM, out, &ignored) : LM_ENOMEM;
 	json_decref(vars);
 	json_decref(msgs);
 	return rc == LM_ENOMEM || out->bad ? no_memory(err) : 0;
@@ -137,6 +139,7 @@ int jj_probe(struct chat *c, struct lm_err *err)
 {
 	int rc = 0;
 	if (!chat_uses(c, "messages")) return 0;
+	c->probe_steps = PROBE_STEPS;
 	for (int i = 0; !rc && i < N_ROLES; i++) rc = probe_parts(c, i, err);
 	return rc ? rc : probe_calls(c, err);
 }

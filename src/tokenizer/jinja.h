@@ -95,10 +95,11 @@ struct chat {
 	int n_sym;
 	/* found by rendering (chat_adapt.c): bits of roles, and how tool calls are taken */
 	uint8_t takes_parts, needs_parts;
+	long probe_steps;          /* left for that */
 	bool text_arguments, needs_content, calls_without_content;
 };
-/* chat_render within a budget of JJ_MAX_STEPS / share and JJ_MAX_MEM / share. */
-int jj_render(const struct chat *c, const json_t *vars, int share, struct lm_buf *out, struct lm_err *err);
+/* chat_render within a budget: *steps, of which what is left comes back, and `mem` bytes. */
+int jj_render(const struct chat *c, const json_t *vars, long *steps, size_t mem, struct lm_buf *out, struct lm_err *err);
 /* Fills what the template takes; LM_ENOMEM. */
 int jj_probe(struct chat *c, struct lm_err *err);
 

@@ -266,3 +266,22 @@ LM_TEST(chat_hostile_captures)
 		hostile(open[i], &b, LM_ELIMIT);
 	}
 }
+
+/* What a template takes is asked at load: one that never ends must not hold up a start. */
+LM_TEST(chat_probes_are_quick)
+{
+	static const char *const slow[] = {
+		"{% for m in messages %}{% for i in range(99999) %}{% for j in range(99999) %}{{ i }}{% endfor %}{% endfor %}{% endfor %}",
+		"{{ messages }}{% set x = 'a' * 1000000 %}{% for i in range(9999) %}{{ x.replace('a', 'b')|upper|length }}{% endfor %}",
+		"{% set n = namespace(s='aa') %}{% for m in messages %}{% for i in range(40) %}{% set n.s = n.s ~ n.s %}{% endfor %}{% endfor %}",
+	};
+	for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) {
+		struct lm_err err = { 0 };
+		struct chat *c;
+		clock_t from = clock();
+		assert_ok(chat_compile(&c, slow[i], strlen(slow[i]), &err), err);
+		double s = (double)(clock() - from) / CLOCKS_PER_SEC;
+		chat_free(c);
+		if (s > seconds / 10) fail_msg("%.60s: %.3f s to compile", slow[i], s);
+	}
+}
