@@ -109,6 +109,8 @@ int lm_reader_new(struct lm_reader **out, struct lm_engine *e, const char *vars_
 /* fn for every part that is certain now; a non-zero return of fn ends it and is returned. */
 int lm_reader_push(struct lm_reader *r, const char *text, size_t n, lm_part_fn *fn, void *ud, struct lm_err *err);
 int lm_reader_end(struct lm_reader *r, lm_part_fn *fn, void *ud, struct lm_err *err);
+/* Within fn, of content and reasoning: at which byte of all the text pushed it stands. */
+size_t lm_reader_where(const struct lm_reader *r);
 void lm_reader_free(struct lm_reader *r);
 /* Like snprintf: ids written up to cap, the count returned; negative lm_code on error.  add: what the model puts before
  * a text (BOS, CLS) and behind it (EOS, SEP), where it does. */

@@ -46,6 +46,8 @@ int lm_reader_end(struct lm_reader *r, lm_part_fn *fn, void *ud, struct lm_err *
 	return answer_end(r->a, &(struct answer_out){ part, &to }, err);
 }
 
+size_t lm_reader_where(const struct lm_reader *r) { return answer_where(r->a); }
+
 void lm_reader_free(struct lm_reader *r)
 {
 	if (!r) return;

@@ -25,7 +25,9 @@ struct answer {
 	struct lm_buf text;                      /* of a whole answer */
 	struct lm_buf thought, calls;            /* its reasoning; its tool calls, the last one's string still open */
 	struct lm_buf lp;                        /* entries of logprobs, comma-separated, not sent yet */
-	struct lm_buf lp_held;                   /* entries of tokens whose text is still held back */
+	struct lm_buf lp_held, lp_range;         /* chat: entries of tokens not yet known to be content; struct range of each */
+	size_t lp_next;                          /* the first range not dealt with */
+	size_t pushed, said;                     /* bytes of text come; bytes up to the end of the latest token */
 	struct lm_buf lp_token, lp_top, lp_at;   /* /v1/completions: token_logprobs, top_logprobs, text_offset */
 	size_t offset;
 };
@@ -37,7 +39,7 @@ static void answer_free(struct answer *a)
 	json_decref(a->body);
 	lm_text_free(a->prompt);
 	lm_reader_free(a->reader);
-	struct lm_buf *b[] = { &a->text, &a->thought, &a->calls, &a->lp, &a->lp_held, &a->lp_token, &a->lp_top, &a->lp_at };
+	struct lm_buf *b[] = { &a->text, &a->thought, &a->calls, &a->lp, &a->lp_held, &a->lp_range, &a->lp_token, &a->lp_top, &a->lp_at };
 	for (size_t i = 0; i < sizeof b / sizeof b[0]; i++) lm_buf_free(b[i]);
 	lm_free(a);
 }
@@ -65,7 +67,7 @@ static void json_logprob(struct lm_buf *b, float v) { lm_json_f32(b, v < -9999 ?
 
 static void entry_chat(const struct answer *a, struct lm_buf *b, const struct lm_event *ev)
 {
-	lm_buf_str(b, b->n ? ",{\"token\":" : "{\"token\":");
+	lm_buf_str(b, "{\"token\":");
 	json_token(a, b, ev->token, true);
 	lm_buf_str(b, ",\"logprob\":");
 	json_logprob(b, ev->logprob);
@@ -98,6 +100,24 @@ static void entry_text(struct answer *a, const struct lm_event *ev)
 	lm_buf_char(&a->lp_top, '}');
 }
 
+/* A token's bytes within the text of the answer, and where its entry ends in lp_held. */
+struct range { size_t from, to, entry; };
+
+/* Where in the answer this token's text stands: behind the one before it, but for what the engine put differently (a
+ * character replaced, a control token hidden); that evens out where its text ends with the token's. */
+static struct range place(struct answer *a, const struct lm_event *ev)
+{
+	char *text;
+	size_t n;
+	a->pushed += ev->len;
+	if (ev->token < 0 || lm_detokenize(a->s->e, &ev->token, 1, true, &text, &n, NULL)) return (struct range){ 0 };
+	bool whole = n && n <= ev->len && memcmp(ev->text + ev->len - n, text, n) == 0;
+	a->said += n;
+	if (whole || a->said < a->pushed) a->said = a->pushed;
+	lm_text_free(text);
+	return (struct range){ a->said - (n < a->said ? n : a->said), a->said, 0 };
+}
+
 static void note_logprob(struct answer *a, const struct lm_event *ev)
 {
 	if (a->logprobs < 0) return;
@@ -106,11 +126,28 @@ static void note_logprob(struct answer *a, const struct lm_event *ev)
 		a->offset += ev->len;
 		return;
 	}
-	if (ev->token >= 0) entry_chat(a, &a->lp_held, ev);
-	if (!ev->len) return;                    /* its text is held back: so is its entry */
-	if (a->lp.n && a->lp_held.n) lm_buf_char(&a->lp, ',');
-	lm_buf_add(&a->lp, a->lp_held.p, a->lp_held.n);
-	a->lp_held.n = 0;
+	struct range at = place(a, ev);
+	if (ev->token < 0) return;
+	entry_chat(a, &a->lp_held, ev);
+	at.entry = a->lp_held.n;
+	lm_buf_add(&a->lp_range, &at, sizeof at);
+}
+
+/* Bytes [from, to) are content (else reasoning): the entries of their tokens are due, those before them are not. */
+static void settle_logprobs(struct answer *a, bool content, size_t from, size_t to)
+{
+	const struct range *r = (const void *)a->lp_range.p;
+	size_t n = a->lp_range.n / sizeof *r, i = a->lp_next;
+	if (a->logprobs < 0 || a->lp_held.bad || a->lp_range.bad) return;
+	for (; i < n && r[i].from < to; i++) {
+		size_t start = i ? r[i - 1].entry : 0;
+		if (!content && r[i].to > to) break; /* its end may be content */
+		if (!content || r[i].to <= from) continue;
+		if (a->lp.n) lm_buf_char(&a->lp, ',');
+		lm_buf_add(&a->lp, a->lp_held.p + start, r[i].entry - start);
+	}
+	a->lp_next = i;
+	if (i == n) a->lp_next = a->lp_range.n = a->lp_held.n = 0;
 }
 
 static void put_logprobs(struct answer *a, struct lm_buf *b)
@@ -209,21 +246,14 @@ static void send_piece(struct answer *a, const char *head, const char *text, siz
 	send_chunk(a, &b, NULL);
 }
 
-static void call_id(char out[40], const char *id)
-{
-	if (*id) snprintf(out, 40, "%s", id);    /* as the model wrote it: its template will want it back */
-	else
-		snprintf(out, 40, "call_%016llx%08llx", (unsigned long long)lm_random_seed(),
-		         (unsigned long long)lm_random_seed() & 0xFFFFFFFF);
-}
-
 /* The beginning of a call's object up to its open string of arguments. */
 static void put_call(struct lm_buf *b, const char *id, const char *name, size_t n)
 {
-	char buf[40];
-	call_id(buf, id);
 	lm_buf_str(b, "\"id\":");
-	lm_json_string(b, buf, strlen(buf));
+	if (*id) lm_json_string(b, id, strlen(id)); /* as the model wrote it: its template will want it back */
+	else
+		lm_buf_fmt(b, "\"call_%016llx%08llx\"", (unsigned long long)lm_random_seed(),
+		           (unsigned long long)lm_random_seed() & 0xFFFFFFFF);
 	lm_buf_str(b, ",\"type\":\"function\",\"function\":{\"name\":");
 	lm_json_string(b, name, n);
 	lm_buf_str(b, ",\"arguments\":");
@@ -256,6 +286,10 @@ static int on_part(void *ud, enum lm_part part, int call, const char *id, const 
 {
 	struct answer *a = ud;
 	a->reasoning = part == LM_REASONING;
+	if (part < LM_CALL) {
+		size_t at = lm_reader_where(a->reader);
+		settle_logprobs(a, part == LM_CONTENT, at, at + n);
+	}
 	if (part == LM_CALL) a->n_calls++;
 	if (a->stream) stream_part(a, part, call, id, text, n);
 	else if (part == LM_CONTENT) lm_buf_add(&a->text, text, n);

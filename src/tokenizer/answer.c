@@ -46,20 +46,24 @@ static void text(struct answer *a, bool think, const char *s, size_t n)
 {
 	struct flow *f = &a->flow[think];
 	enum answer_part p = think ? ANSWER_REASONING : ANSWER_CONTENT;
-	size_t end = n;
+	size_t end = n, at;
 	if (f->after)
 		while (n && answer_space(*s)) s++, n--, end--;
 	if (!n) return;
 	f->after = false;
+	at = a->base + (size_t)(s - a->b.p);
 	while (end && answer_space(s[end - 1])) end--;
 	if (end) {
 		if (f->some && f->cut && !f->gap.n && think) part(a, p, "", "\n", 1);
+		a->where = f->gap_at;
 		if (f->gap.n) part(a, p, "", f->gap.p, f->gap.n);
+		a->where = at;
 		part(a, p, "", s, end);
 		f->gap.n = 0;
 		f->some = true;
 		f->cut = false;
 	}
+	if (!f->gap.n) f->gap_at = at + end;
 	lm_buf_add(&f->gap, s + end, n - end);
 	if (f->gap.bad) a->rc = LM_ENOMEM;
 }
@@ -287,6 +291,7 @@ static int run(struct answer *a, const struct answer_out *out, struct lm_err *er
 	if (free && a->at > 4096 && a->at > a->b.n / 2) {
 		memmove(a->b.p, a->b.p + a->at, a->b.n - a->at);
 		a->b.n -= a->at;
+		a->base += a->at;
 		a->pos = a->pos > a->at ? a->pos - a->at : 0;
 		a->at = 0;
 	}
@@ -310,6 +315,7 @@ int answer_end(struct answer *a, const struct answer_out *out, struct lm_err *er
 	int rc = a->rc ? a->rc : run(a, out, err);
 	for (int i = 0; i < 2 && !rc; i++) {
 		struct flow *f = &a->flow[i];
+		a->where = f->gap_at;
 		if (f->gap.n && !f->cut)
 			part(a, i ? ANSWER_REASONING : ANSWER_CONTENT, "", f->gap.p, f->gap.n);
 		f->gap.n = 0;
@@ -317,6 +323,8 @@ int answer_end(struct answer *a, const struct answer_out *out, struct lm_err *er
 	}
 	return rc;
 }
+
+size_t answer_where(const struct answer *a) { return a->where; }
 
 /* ---- a whole answer --------------------------------------------------------------------------------- */
 

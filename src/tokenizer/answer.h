@@ -56,6 +56,9 @@ void answer_free(struct answer *a);
  * the other one if it reads as that.  LM_ENOMEM; LM_ELIMIT beyond 64 MiB or 4096 calls. */
 int answer_push(struct answer *a, const char *s, size_t n, const struct answer_out *out, struct lm_err *err);
 int answer_end(struct answer *a, const struct answer_out *out, struct lm_err *err);
+/* Within part, of content and reasoning: at which byte of all that was pushed its text begins.  The text stands there as
+ * it is given, but for the newline between two blocks of reasoning. */
+size_t answer_where(const struct answer *a);
 /* Does this rendered prompt end inside a reasoning block of f? */
 bool answer_prompt_thinks(const struct answer_format *f, const char *prompt, size_t len);
 /* A whole answer at once, as an OpenAI message: {"role":"assistant","content":str or null,"reasoning_content":str,

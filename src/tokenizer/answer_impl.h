@@ -78,7 +78,7 @@ void answer_value(struct lm_buf *out, const json_t *schema, struct span hint, co
 void answer_scalar(struct lm_buf *out, const json_t *schema, const char *s, size_t n);  /* without a schema: a guess */
 
 /* ---- the machine ------------------------------------------------------------------------------------ */
-struct flow { struct lm_buf gap; bool some, after, cut; };/* after: behind a marker; cut: one stood after the gap */
+struct flow { struct lm_buf gap; size_t gap_at; bool some, after, cut; }; /* after: behind a marker; cut: one stood after the gap */
 enum answer_state { READ_TEXT, READ_BODY, READ_CLOSE, READ_END };
 enum object_state { OB_BEGIN, OB_ITEM, OB_KEY, OB_KEYSTR, OB_COLON, OB_VALUE, OB_HELD, OB_ARGS, OB_NEXT, OB_SEP, OB_AGAIN };
 struct object {
@@ -95,7 +95,7 @@ struct answer {
 	const struct answer_format *f;
 	const json_t *tools;
 	bool reasoning, think, framed, final, start[2];
-	size_t total;
+	size_t total, base, where;  /* base: bytes that stood before b; where: answer_where */
 	int rc, n_calls;
 	struct lm_buf b;            /* b.p[at..n) is not yet told apart */
 	size_t at, pos;             /* pos: how far the call being read has been read */

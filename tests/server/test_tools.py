@@ -13,6 +13,11 @@ TOOLS = [{"type": "function", "function": {"name": "get_weather", "description":
 PATTERN = [{"role": "user", "content": ("1\n" + CALL) * 5}]
 
 
+def spelt(logprobs):
+    """The text of the tokens of logprobs.content."""
+    return bytes(b for t in logprobs.content for b in t.bytes).decode() if logprobs else ""
+
+
 class Tools(WithServer):
     # the comment tells how calls are written, as real templates do; the prompt ends where a call is due
     flags = ("--chat-template", "{# <tool_call> #}{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}{% endif %}1\n")
@@ -45,6 +50,12 @@ class Tools(WithServer):
             self.assertIn('<tool_call>\n{"name": "get_weather"', c.message.content)
             self.assertEqual((c.message.tool_calls, c.finish_reason), (None, "stop"))
 
+    def test_logprobs_are_of_the_content(self):
+        self.assertEqual(spelt(self.call(logprobs=True).choices[0].logprobs), "")
+        text = self.chat(messages=PATTERN, temperature=0, max_tokens=60, stop=["\n1"], extra_body={"repeat_penalty": 1}, logprobs=True).choices[0]
+        self.assertIn("<tool_call>", text.message.content)
+        self.assertTrue(spelt(text.logprobs).startswith(text.message.content))
+
     def test_a_conversation_with_calls_goes_on(self):
         first = self.call().choices[0].message
         more = PATTERN + [first.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "sunny"}]
@@ -59,12 +70,24 @@ class Tools(WithServer):
             self.assertEqual(e.exception.param, param)
 
 
+class Ids(WithServer):
+    flags = ("--chat-template", "{# [TOOL_CALLS] #}{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}{% endif %}1\n")
+
+    def test_an_id_of_the_model_is_whole(self):
+        id = "the-weather-of-the-city-as-the-user-wants-to-know"          # 49 letters
+        call = "[TOOL_CALLS]get_weather[CALL_ID]" + id + '[ARGS]{"city": "Paris"}\n'
+        r = self.chat(messages=[{"role": "user", "content": ("1\n" + call) * 5}], tools=TOOLS, temperature=0, max_tokens=60, stop=["\n1"],
+                      extra_body={"repeat_penalty": 1})
+        f, = r.choices[0].message.tool_calls
+        self.assertEqual((f.id, f.function.name, json.loads(f.function.arguments)), (id, "get_weather", {"city": "Paris"}))
+
+
 class Reasoning(WithServer):
     flags = ("--chat-template", "{# <think> </think> #}{% for m in messages %}{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}")
     PROMPT = [{"role": "user", "content": "<think>\nfour\n</think>\nfive\n" * 6}]
 
     def ask(self, **more):
-        return self.chat(messages=self.PROMPT, temperature=0, max_tokens=40, stop=["five\n<"], **{"extra_body": {"repeat_penalty": 1}, **more})
+        return self.chat(**{"messages": self.PROMPT, "temperature": 0, "max_tokens": 40, "stop": ["five\n<"], "extra_body": {"repeat_penalty": 1}, **more})
 
     def test_the_prompt_opened_it(self):
         r = self.ask()
@@ -79,6 +102,15 @@ class Reasoning(WithServer):
         deltas = [c.choices[0].delta for c in self.ask(stream=True)]
         self.assertEqual("".join(getattr(d, "reasoning_content", None) or "" for d in deltas), m.reasoning_content)
         self.assertEqual("".join(d.content or "" for d in deltas), m.content)
+
+    def test_logprobs_are_of_the_content(self):
+        for more in ({}, {"stop": ["\n\n"]}, {"stop": ["</think>\nfive\nx", "five\n<"]}, {"max_tokens": 2}, {"max_tokens": 3}):
+            c = self.ask(logprobs=True, top_logprobs=2, **more).choices[0]
+            self.assertEqual(spelt(c.logprobs).strip(), c.message.content.strip())
+            chunks = [x.choices[0] for x in self.ask(logprobs=True, stream=True, **more)]
+            self.assertEqual("".join(spelt(x.logprobs) for x in chunks), spelt(c.logprobs))
+        c = self.ask(logprobs=True, extra_body={"repeat_penalty": 1, "reasoning_format": "none"}).choices[0]
+        self.assertTrue(spelt(c.logprobs).startswith(c.message.content))
 
     def test_left_within_the_content(self):
         m = self.ask(extra_body={"repeat_penalty": 1, "reasoning_format": "none"}).choices[0].message

@@ -19,7 +19,7 @@ static const char *answer_name(const struct answer_format *f)
 }
 
 /* What a stream gives, put together. */
-struct got { struct lm_buf text[2], log; int last, n_parts, stop_at; };
+struct got { struct lm_buf text[2], log; int last, n_parts, stop_at; const struct answer *a; const char *all; size_t n; };
 
 static int take(void *ud, enum answer_part p, int index, const char *id, const char *s, size_t n)
 {
@@ -27,6 +27,9 @@ static int take(void *ud, enum answer_part p, int index, const char *id, const c
 	if (g->stop_at && ++g->n_parts >= g->stop_at) return 77;
 	if (p == ANSWER_CONTENT || p == ANSWER_REASONING) {
 		assert_true(n > 0);
+		size_t at = g->a ? answer_where(g->a) : 0;
+		bool joint = p == ANSWER_REASONING && n == 1 && *s == '\n';
+		if (g->a && !joint) assert_true(at + n <= g->n && memcmp(g->all + at, s, n) == 0);
 		lm_buf_add(&g->text[p == ANSWER_REASONING], s, n);
 	} else if (p == ANSWER_CALL) {
 		assert_int_equal(index, g->last + 1);           /* calls come one after another */
@@ -42,11 +45,12 @@ static int take(void *ud, enum answer_part p, int index, const char *id, const c
 static struct got stream(const struct answer_format *f, const json_t *tools, bool thinking, const char *s, size_t n,
                          size_t (*cut)(void *), void *ud)
 {
-	struct got g = { .last = -1 };
+	struct got g = { .last = -1, .all = s, .n = n };
 	struct answer_out out = { take, &g };
 	struct lm_err err = { 0 };
 	struct answer *a;
 	assert_ok(answer_new(&a, f, tools, true, thinking, &err), err);
+	g.a = a;
 	for (size_t i = 0; i < n;) {
 		size_t k = cut(ud);
 		if (k > n - i) k = n - i;
