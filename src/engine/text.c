@@ -150,6 +150,7 @@ int lm_render_chat(struct lm_engine *e, const char *vars_json, size_t len, char 
 		if (folded && rc) rc = first.code;
 		json_decref(folded);
 	}
+	if (!rc && memchr(out.p, 0, out.n)) rc = lm_fail(&first, LM_EINVAL, "a NUL character is in what the chat template is given");
 	if (rc && err) *err = first;
 	json_decref(vars);
 	if (rc) lm_buf_free(&out);

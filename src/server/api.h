@@ -52,3 +52,6 @@ bool field_stop(const json_t *o, const char ***out, int *n, struct refusal *r);
 /* {"messages", ...} of a chat request checked and turned into template variables; NULL: refused. *cont: text of a
  * last assistant message that is to be continued, or NULL; it lives as long as the result. */
 json_t *field_messages(const json_t *o, const char **cont, struct refusal *r);
+/* The end, in the prompt, of the last message that is to be continued, as transformers finds it: the last place where its
+ * text stands, white space around it or not.  NULL: the template shows it differently. */
+char *field_continued(char *prompt, const char *cont);

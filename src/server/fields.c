@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { MAX_STOP = 16 };
+static const char WHITE[] = " \t\r\n\v\f";
 
 static const char *kind(const json_t *v)
 {
@@ -215,6 +216,24 @@ static json_t *content(const json_t *v, int at, struct refusal *r)
 	return s;
 }
 
+/* The calls of an assistant's message: names, and arguments as JSON text or an object. */
+static bool check_calls(json_t *calls, int at, struct refusal *r)
+{
+	char param[64];
+	size_t i;
+	json_t *call;
+	snprintf(param, sizeof param, "messages[%d].tool_calls", at);
+	if (calls && !json_is_null(calls) && !json_is_array(calls)) return field_wrong(r, param, "an array", calls);
+	json_array_foreach(calls, i, call) {
+		const json_t *f = json_object_get(call, "function"), *args = json_object_get(f, "arguments");
+		bool ok = json_is_string(json_object_get(f, "name"));
+		if (!ok || (args && !json_is_null(args) && !json_is_string(args) && !json_is_object(args)))
+			return field_bad(r, param, "%s[%zu] is not {\"id\", \"type\": \"function\", \"function\": {\"name\": ..., "
+			                 "\"arguments\": JSON text}}", param, i);
+	}
+	return true;
+}
+
 static json_t *message(const json_t *m, int at, struct refusal *r)
 {
 	static const char *const roles[] = { "system", "developer", "user", "assistant", "tool" };
@@ -232,6 +251,7 @@ static json_t *message(const json_t *m, int at, struct refusal *r)
 		else api_refuse(r, 400, "missing_required_parameter", param, "%s is missing or not a string", param);
 		return NULL;
 	}
+	if (!check_calls(json_object_get(m, "tool_calls"), at, r)) return NULL;
 	json_t *text = content(json_object_get(m, "content"), at, r);
 	if (!text) return NULL;
 	json_t *copy = json_copy((json_t *)(uintptr_t)m);        /* tool_calls, name, ... are for the template */
@@ -257,12 +277,33 @@ static bool extras(const json_t *o, json_t *vars, const json_t *last, const char
 	json_object_foreach(kw, key, v)
 		if (strcmp(key, "messages") != 0) json_object_set(vars, key, v);
 	*cont = NULL;
-	if (go_on && role && strcmp(role, "assistant") == 0) {
+	if (go_on && role && strcmp(role, "assistant") == 0 && !json_array_size(json_object_get(last, "tool_calls"))) {
 		*cont = json_string_value(json_object_get(last, "content"));
-		if (*cont && !**cont) *cont = NULL;
+		if (*cont && !(*cont)[strspn(*cont, WHITE)]) *cont = NULL;
 	}
 	json_object_set_new(vars, "add_generation_prompt", json_boolean(prompt && !*cont));
 	return true;
+}
+
+/* The last place where s[0..n) stands in text; NULL: none.  Linear, for what a client sends may repeat itself: of
+ * places that overlap, 64 are tried. */
+static char *find_last(char *text, size_t len, const char *s, size_t n)
+{
+	char *at = NULL, *end = text + len, *p = text;
+	while (n && (p = memmem(p, (size_t)(end - p), s, n)) != NULL) at = p, p += n;
+	p = at;
+	for (int i = 0; p && i < 64 && (p = memmem(p + 1, (size_t)(end - p - 1), s, n)) != NULL; i++) at = p;
+	return at;
+}
+
+char *field_continued(char *prompt, const char *cont)
+{
+	size_t n = strlen(cont), lead = strspn(cont, WHITE), k = n;
+	while (k > lead && strchr(WHITE, cont[k - 1])) k--;
+	char *at = find_last(prompt, strlen(prompt), cont + lead, k - lead);
+	if (!at) return NULL;
+	bool whole = (size_t)(at - prompt) >= lead && strncmp(at - lead, cont, n) == 0;
+	return whole ? at - lead + n : at + (k - lead);
 }
 
 json_t *field_messages(const json_t *o, const char **cont, struct refusal *r)

@@ -469,6 +469,8 @@ static bool take_tools(const json_t *o, json_t *vars, struct refusal *r)
 		if (!type || strcmp(type, "function") || !json_is_string(json_object_get(json_object_get(t, "function"), "name")))
 			return field_bad(r, "tools", "tools[%zu] is not {\"type\": \"function\", \"function\": {\"name\": ...}}", i);
 	}
+	bool parallel;
+	if (!field_bool(o, "parallel_tool_calls", &parallel, r)) return false;
 	bool none = how && !strcmp(how, "none"), some = json_array_size(tools) > 0;
 	if (choice && !json_is_null(choice) && !json_is_object(choice) && !how)
 		return field_wrong(r, "tool_choice", "\"none\", \"auto\", \"required\" or an object", choice);
@@ -497,6 +499,17 @@ static bool take_format(const json_t *o, json_t *vars, bool *reasoning, struct r
 	return take_tools(o, vars, r);
 }
 
+/* The answer goes on where the last message ends. */
+static int go_on(struct answer *a, const char *cont, struct lm_err *err)
+{
+	char *at = field_continued(a->prompt, cont);
+	if (!at)
+		return lm_fail(err, LM_EINVAL, "the chat template does not show the last message, of the assistant, as it "
+		               "is, so it cannot be continued: set continue_final_message to false");
+	*at = 0;
+	return 0;
+}
+
 static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 {
 	const json_t *o = a->body;
@@ -519,13 +532,10 @@ static bool parse_chat(struct answer *a, struct lm_prompt *p, struct refusal *r)
 		return false;
 	}
 	struct lm_buf json = { 0 };
-	char *at = NULL;
 	int rc = json_dump_callback(vars, add_json, &json, JSON_COMPACT);
 	if (rc) rc = lm_fail(&err, LM_ENOMEM, "out of memory");
 	else rc = lm_render_chat(a->s->e, json.p, json.n, &a->prompt, &err);
-	if (!rc && cont)                         /* the answer goes on where the last message ends */
-		for (char *s = strstr(a->prompt, cont); s; s = strstr(s + 1, cont)) at = s + strlen(cont);
-	if (at) *at = 0;
+	if (!rc && cont) rc = go_on(a, cont, &err);
 	if (!rc) rc = lm_reader_new(&a->reader, a->s->e, json.p, json.n, a->prompt, reasoning, &err);
 	lm_buf_free(&json);
 	json_decref(vars);

@@ -1,6 +1,7 @@
 """Tools and reasoning over the wire, with the official openai client.  The model is too small to choose to call a
 function; it is made to by a prompt that repeats one call, which it goes on repeating."""
 import json
+import time
 import unittest
 
 import openai
@@ -64,6 +65,11 @@ class Tools(WithServer):
     def test_refusals(self):
         for param, more in (("tools", {"tools": [{"type": "function"}]}), ("tools", {"tools": [{"type": "x", "function": {"name": "f"}}]}),
                             ("tool_choice", {"tools": TOOLS, "tool_choice": "sometimes"}), ("tool_choice", {"tools": TOOLS, "tool_choice": "required"}),
+                            ("parallel_tool_calls", {"tools": TOOLS, "parallel_tool_calls": "no"}),
+                            ("messages[0].tool_calls", {"messages": [{"role": "assistant", "tool_calls": "f()"}] + PATTERN}),
+                            ("messages[0].tool_calls", {"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}] + PATTERN}),
+                            ("messages[0].tool_calls", {"messages": [
+                                {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": 5}}]}] + PATTERN}),
                             ("reasoning_format", {"extra_body": {"reasoning_format": "latin"}})):
             with self.assertRaises(openai.BadRequestError) as e:
                 self.chat(**more)
@@ -80,6 +86,37 @@ class Ids(WithServer):
                       extra_body={"repeat_penalty": 1})
         f, = r.choices[0].message.tool_calls
         self.assertEqual((f.id, f.function.name, json.loads(f.function.arguments)), (id, "get_weather", {"city": "Paris"}))
+
+
+class Continued(WithServer):
+    """A last assistant message that the template trims, takes apart or follows with its calls."""
+    flags = ("--chat-template", "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1]|trim }}{% if m.tool_calls %}()"
+             "{% endif %}<|im_end|>\n{% endfor %}{{ more }}{{ tools|tojson }}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+
+    def n_prompt(self, text, **more):
+        messages = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": text, **more}]
+        return self.chat(messages=messages, max_tokens=1).usage.prompt_tokens
+
+    def test_it_goes_on_where_the_text_ends(self):
+        n = self.n_prompt("one, two")
+        self.assertEqual([self.n_prompt(t) for t in (" one, two", "one, two\n\n", "\tone, two ")], [n] * 3)
+        self.assertGreater(self.n_prompt("one, two", tool_calls=[{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]), n)
+        self.assertGreater(self.n_prompt(" \n"), 0)
+        with self.assertRaises(openai.BadRequestError) as e:
+            self.n_prompt("Hm.</think>one, two")
+        self.assertEqual(e.exception.param, "messages")
+
+    def test_no_nul_ends_a_prompt_early(self):
+        with self.assertRaises(openai.BadRequestError) as e:
+            self.chat(extra_body={"chat_template_kwargs": {"more": "a\0b"}})
+        self.assertIn("NUL", e.exception.message)
+
+    def test_hostile_repeats_are_quick(self):
+        a, t0 = "ab" * 200000, time.time()
+        for text in (a, a + "</think>b", "b</think>" + a):
+            with self.assertRaises(openai.BadRequestError):                    # too long, or not to be continued
+                self.chat(messages=[{"role": "user", "content": 2 * a}, {"role": "assistant", "content": text}], max_tokens=1)
+        self.assertLess(time.time() - t0, 20)
 
 
 class Reasoning(WithServer):
