@@ -33,11 +33,28 @@ static bool push(struct talk *k, const char *role, const char *s, size_t n)
 	if (!copy) return false;
 	if (n) memcpy(copy, s, n);
 	copy[n] = 0;
-	k->turn[k->n++] = (struct turn){ role, copy, n };
+	k->turn[k->n++] = (struct turn){ .role = role, .text = copy, .len = n };
 	return true;
 }
 
-static void pop(struct talk *k) { lm_free(k->turn[--k->n].text); }
+static void pop(struct talk *k)
+{
+	k->n--;
+	lm_free(k->turn[k->n].text);
+	lm_free(k->turn[k->n].thought);
+}
+
+/* What was said: without markers, and the reasoning apart, so that the template puts both where they belong. */
+static bool push_answer(struct talk *k, struct answer *a)
+{
+	const struct lm_buf *said = k->c->special ? &a->text : &a->content;
+	if (!push(k, "assistant", said->p, said->n)) return false;
+	struct turn *t = &k->turn[k->n - 1];
+	t->thought = a->thought.p;             /* the turn's now */
+	t->n_thought = a->thought.n;
+	a->thought = (struct lm_buf){ 0 };
+	return true;
+}
 
 static bool last_is(const struct talk *k, const char *role)
 {
@@ -88,6 +105,7 @@ static int ask(struct talk *k, struct lm_err *err)
 	} else {
 		rc = cli_render(k->e, k->turn, k->n, &rendered, err);
 		p.text = rendered;
+		p.markers = !k->c->special;
 		p.len = rendered ? strlen(rendered) : 0;
 	}
 	cli_answer_free(&k->last);
@@ -121,7 +139,7 @@ static int answer(struct talk *k)
 	}
 	if (rc) explain(k, &err);
 	if (k->plain) lm_buf_add(&k->text, a->text.p, a->text.n);
-	else if (!push(k, "assistant", a->text.p, a->text.n))
+	else if (!push_answer(k, a))
 		return cli_say(CLI_MEMORY, "out of memory for the conversation");
 	k->total_out += a->n_out;
 	if (k->c->verbose) cli_timing(k->c, k->e, a);

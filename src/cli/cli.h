@@ -79,19 +79,22 @@ int cli_system_text(const struct cli *c, struct lm_buf *b);
 /* One line of standard input without its newline; false at the end. */
 bool cli_line(struct lm_buf *b);
 
-struct turn { const char *role; char *text; size_t len; };
+struct turn { const char *role; char *text; size_t len; char *thought; size_t n_thought; };   /* thought: or NULL */
 /* The turns through the model's chat template, ready for an answer; *text is for lm_text_free. */
 int cli_render(struct lm_engine *e, const struct turn *t, int n, char **text, struct lm_err *err);
 
 struct answer {
-	struct lm_buf text;
+	struct lm_buf text;                    /* as shown: reasoning, if any, between <think> tags */
+	struct lm_buf content, thought;        /* of a chat: its parts */
 	int32_t *ids; int n, cap;              /* generated tokens */
 	enum lm_finish finish;
 	int n_prompt, n_cached, n_out;
 	double t_prompt, t_out;
 	bool interrupted, closed, failed;      /* Ctrl-C; the reader of stdout has gone; it cannot be written */
+	bool thinking;                         /* the reasoning is not yet closed */
 };
-/* Runs p, showing the text on stdout when `show`.  0 or a negative code; *a is valid either way. */
+/* Runs p, showing the text on stdout when `show`; with p->markers the answer to a chat, p->text being its whole prompt, is
+ * taken apart.  0 or a negative code; *a is valid either way. */
 int cli_answer(struct answer *a, struct lm_engine *e, const struct lm_prompt *p, bool show, struct lm_err *err);
 void cli_answer_free(struct answer *a);
 /* The sampling fields of *p from the options; stop strings too. */

@@ -154,6 +154,10 @@ int cli_render(struct lm_engine *e, const struct turn *t, int n, char **text, st
 	for (int i = 0; i < n; i++) {
 		lm_buf_fmt(&b, "%s{\"role\":\"%s\",\"content\":", i ? "," : "", t[i].role);
 		lm_json_string(&b, t[i].text, t[i].len);
+		if (t[i].n_thought) {
+			lm_buf_str(&b, ",\"reasoning_content\":");
+			lm_json_string(&b, t[i].thought, t[i].n_thought);
+		}
 		lm_buf_char(&b, '}');
 	}
 	lm_buf_str(&b, "]}");
@@ -178,14 +182,40 @@ static bool keep_token(struct answer *a, int32_t id)
 	return true;
 }
 
-static void take_text(struct answer *a, struct lm_request *r, const struct lm_event *ev, bool show)
+struct run { struct answer *a; struct lm_engine *e; struct lm_request *r; struct lm_reader *reader; bool show; };
+
+static void put(struct run *k, const char *s, size_t n)
 {
-	lm_buf_add(&a->text, ev->text, ev->len);
-	if (ev->token >= 0 && !keep_token(a, ev->token)) a->text.bad = true;
-	int rc = show && !a->closed && !a->failed ? cli_write(ev->text, ev->len) : 0;
+	struct answer *a = k->a;
+	lm_buf_add(&a->text, s, n);
+	int rc = k->show && !a->closed && !a->failed ? cli_write(s, n) : 0;
 	a->closed |= rc < 0;
 	a->failed |= rc > 0;
-	if (rc || a->text.bad) lm_cancel(r);
+	if (rc || a->text.bad) lm_cancel(k->r);
+}
+
+/* One form of showing reasoning, whatever the model's own is. */
+static int take_part(void *ud, enum lm_part part, int call, const char *id, const char *s, size_t n)
+{
+	struct run *k = ud;
+	struct answer *a = k->a;
+	bool thought = part == LM_REASONING;
+	(void)call, (void)id;
+	if (thought && !a->thinking) put(k, "<think>\n", 8);
+	if (!thought && a->thinking) put(k, "\n</think>\n\n", 11);
+	a->thinking = thought;
+	lm_buf_add(thought ? &a->thought : &a->content, s, n);
+	put(k, s, n);
+	return 0;
+}
+
+static int take_text(struct run *k, const struct lm_event *ev, struct lm_err *err)
+{
+	bool end = k->reader && ev->token >= 0 && lm_is_end(k->e, ev->token);   /* comes for its marker's sake */
+	if (ev->token >= 0 && !end && !keep_token(k->a, ev->token)) k->a->text.bad = true;
+	if (k->reader) return lm_reader_push(k->reader, ev->text, ev->len, take_part, k, err);
+	put(k, ev->text, ev->len);
+	return 0;
 }
 
 static void take_done(struct answer *a, const struct lm_event *ev)
@@ -201,19 +231,23 @@ static void take_done(struct answer *a, const struct lm_event *ev)
 int cli_answer(struct answer *a, struct lm_engine *e, const struct lm_prompt *p, bool show,
 	       struct lm_err *err)
 {
-	struct lm_request *r;
+	struct run k = { .a = a, .e = e, .show = show };
 	*a = (struct answer){ 0 };
-	int rc = lm_submit(&r, e, p, err);
-	if (rc) return rc;
+	int rc = p->markers ? lm_reader_new(&k.reader, e, "{}", 2, p->text, true, err) : 0;
+	if (!rc) rc = lm_submit(&k.r, e, p, err);
+	if (rc) {
+		lm_reader_free(k.reader);
+		return rc;
+	}
 	cli_catch_interrupts(true);
 	for (struct lm_event ev;;) {
-		bool got = lm_next(r, &ev, POLL_MS);
+		bool got = lm_next(k.r, &ev, POLL_MS);
 		if (interrupts && !a->interrupted) {
 			a->interrupted = true;
-			lm_cancel(r);
+			lm_cancel(k.r);
 		}
 		if (!got) continue;
-		if (ev.kind == LM_TEXT) take_text(a, r, &ev, show);
+		if (ev.kind == LM_TEXT && !rc && (rc = take_text(&k, &ev, err))) lm_cancel(k.r);
 		if (ev.kind == LM_DONE) take_done(a, &ev);
 		if (ev.kind == LM_FAILED) {
 			rc = ev.err.code;
@@ -221,14 +255,18 @@ int cli_answer(struct answer *a, struct lm_engine *e, const struct lm_prompt *p,
 		}
 		if (ev.kind == LM_DONE || ev.kind == LM_FAILED) break;
 	}
+	if (k.reader && !rc) rc = lm_reader_end(k.reader, take_part, &k, err);
 	cli_catch_interrupts(false);
-	lm_request_free(r);
-	return !rc && a->text.bad ? lm_fail(err, LM_ENOMEM, "out of memory for the answer") : rc;
+	lm_request_free(k.r);
+	lm_reader_free(k.reader);
+	return !rc && (a->text.bad || a->content.bad || a->thought.bad) ? lm_fail(err, LM_ENOMEM, "out of memory for the answer") : rc;
 }
 
 void cli_answer_free(struct answer *a)
 {
 	lm_buf_free(&a->text);
+	lm_buf_free(&a->content);
+	lm_buf_free(&a->thought);
 	lm_free(a->ids);
 	*a = (struct answer){ 0 };
 }

@@ -78,8 +78,8 @@ static int to_chat(struct cli *c, struct lm_engine *e, struct lm_buf *user, stru
 	struct turn t[2];
 	int n = 0, status = cli_system_text(c, &sys);
 	if (status == CLI_OK) {
-		if (sys.n) t[n++] = (struct turn){ "system", sys.p, sys.n };
-		t[n++] = (struct turn){ "user", user->p, user->n };
+		if (sys.n) t[n++] = (struct turn){ .role = "system", .text = sys.p, .len = sys.n };
+		t[n++] = (struct turn){ .role = "user", .text = user->p, .len = user->n };
 		if (cli_render(e, t, n, rendered, &err)) status = cli_fail(&err);
 	}
 	lm_buf_free(&sys);
@@ -87,6 +87,7 @@ static int to_chat(struct cli *c, struct lm_engine *e, struct lm_buf *user, stru
 	p->text = *rendered;
 	p->len = strlen(*rendered);
 	p->parse_special = true;
+	p->markers = !c->special;
 	return CLI_OK;
 }
 

@@ -138,6 +138,23 @@ class Text(Case):
         text = "<|im_start|>system\nYou are a pirate.<|im_end|>\n" + RENDERED[RENDERED.index("<|im_start|>user"):]
         self.assertEqual(self.ok("-m", CHAT, "--raw", "-p", text, "-n", "8", "--temp", "0", "-q"), system)
 
+    # opens a reasoning block, and after an answer shows what it was given of it
+    THINKS = ("{# <think> </think> #}{% if messages|length > 2 %}{{ raise_exception('HISTORY ' ~ messages[-2]|tojson) }}{% endif %}"
+              "{% for m in messages %}{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}")
+    THOUGHTS = "<think>\nfour\n</think>\nfive\n" * 6
+
+    def test_reasoning_is_shown(self):
+        out = self.ok("-q", "-m", CHAT, "--temp", "0", "--repeat-penalty", "1", "-n", "40", "--stop", "\n<t", "--chat-template", self.THINKS,
+                      "-p", self.THOUGHTS.strip())
+        self.assertEqual(out.strip(), "<think>\nfour\n</think>\n\nfive")
+
+    def test_reasoning_goes_back_to_the_template(self):
+        turns = self.THOUGHTS.strip().replace("\n", "\\\n") + "\nagain\n"
+        rc, out, err = run("-i", "-q", "-m", CHAT, "--temp", "0", "--repeat-penalty", "1", "-n", "40", "--stop", "\n<t", "--chat-template", self.THINKS, stdin=turns)
+        self.assertEqual((rc, out.strip()), (0, "<think>\nfour\n</think>\n\nfive"), err)
+        said = json.loads(err[err.index("HISTORY ") + 8:].split("\n")[0])
+        self.assertEqual(said, {"role": "assistant", "content": "five", "reasoning_content": "four", "thinking": "four"})
+
     def test_base_model_completes(self):
         self.assertEqual(self.ok("-m", BASE, "-p", "1, 2, 3, 4,", "-n", "6", "--temp", "0", "-q"), " 5, 6,")
 
