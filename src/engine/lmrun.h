@@ -118,6 +118,8 @@ enum { LM_ADD_BOS = 1, LM_ADD_EOS = 2 };
 int lm_tokenize(struct lm_engine *e, const char *text, size_t len, unsigned add, bool parse_special, int32_t *ids,
                 int cap, struct lm_err *err);
 int lm_detokenize(struct lm_engine *e, const int32_t *ids, int n, bool special, char **text, size_t *len, struct lm_err *err);
+/* The bytes of one token, maybe half a character, a control token's name included: how many; at most cap are written. */
+int lm_token_bytes(const struct lm_engine *e, int32_t id, char *buf, int cap);
 bool lm_is_end(const struct lm_engine *e, int32_t id);
 /* Devices this build and machine offer, one line each; for lm_text_free. */
 char *lm_devices(void);

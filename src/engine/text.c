@@ -29,6 +29,11 @@ int lm_detokenize(struct lm_engine *e, const int32_t *ids, int n, bool special, 
 	return 0;
 }
 
+int lm_token_bytes(const struct lm_engine *e, int32_t id, char *buf, int cap)
+{
+	return tok_bytes(e->tok, id, true, buf, cap);
+}
+
 bool lm_is_end(const struct lm_engine *e, int32_t id) { return tok_is_end(e->tok, id); }
 
 void lm_text_free(char *text) { lm_free(text); }

@@ -45,21 +45,27 @@ static void answer_free(struct answer *a)
 }
 
 /* ---- logprobs ------------------------------------------------------------------------------------------ */
+/* The bytes of a token; text is for lm_free, NULL: out of memory. */
+static char *token_bytes(const struct answer *a, int32_t id, size_t *n)
+{
+	int len = lm_token_bytes(a->s->e, id, NULL, 0);
+	char *text = lm_malloc((size_t)len + 1);
+	*n = text ? (size_t)lm_token_bytes(a->s->e, id, text, len) : 0;
+	return text;
+}
+
 static void json_token(const struct answer *a, struct lm_buf *b, int32_t id, bool bytes)
 {
-	char *text;
 	size_t n;
-	if (lm_detokenize(a->s->e, &id, 1, true, &text, &n, NULL)) {
-		lm_buf_str(b, bytes ? "\"\",\"bytes\":[]" : "\"\"");
-		return;
-	}
-	lm_json_string(b, text, n);
+	char *text = token_bytes(a, id, &n);
+	lm_json_string(b, text ? text : "", n);
 	if (bytes) {
 		lm_buf_str(b, ",\"bytes\":[");
 		for (size_t i = 0; i < n; i++) lm_buf_fmt(b, "%s%u", i ? "," : "", (unsigned)(unsigned char)text[i]);
 		lm_buf_char(b, ']');
 	}
-	lm_text_free(text);
+	b->bad |= !text;
+	lm_free(text);
 }
 
 /* JSON has no infinity: -9999 is what OpenAI sends for "never". */
@@ -107,14 +113,14 @@ struct range { size_t from, to, entry; };
  * character replaced, a control token hidden); that evens out where its text ends with the token's. */
 static struct range place(struct answer *a, const struct lm_event *ev)
 {
-	char *text;
 	size_t n;
 	a->pushed += ev->len;
-	if (ev->token < 0 || lm_detokenize(a->s->e, &ev->token, 1, true, &text, &n, NULL)) return (struct range){ 0 };
+	char *text = ev->token < 0 ? NULL : token_bytes(a, ev->token, &n);
+	if (!text) return (struct range){ 0 };
 	bool whole = n && n <= ev->len && memcmp(ev->text + ev->len - n, text, n) == 0;
 	a->said += n;
 	if (whole || a->said < a->pushed) a->said = a->pushed;
-	lm_text_free(text);
+	lm_free(text);
 	return (struct range){ a->said - (n < a->said ? n : a->said), a->said, 0 };
 }
 

@@ -149,6 +149,12 @@ class Reasoning(WithServer):
         c = self.ask(logprobs=True, extra_body={"repeat_penalty": 1, "reasoning_format": "none"}).choices[0]
         self.assertTrue(spelt(c.logprobs).startswith(c.message.content))
 
+    def test_bytes_of_half_characters(self):
+        c = self.chat(messages=[{"role": "user", "content": 'a 😀"\n' * 8 + 'a 😀"'}], temperature=0, max_tokens=24, logprobs=True,
+                      extra_body={"repeat_penalty": 1, "add_generation_prompt": False}).choices[0]
+        self.assertIn('😀"', c.message.content)
+        self.assertEqual(spelt(c.logprobs), c.message.content)
+
     def test_left_within_the_content(self):
         m = self.ask(extra_body={"repeat_penalty": 1, "reasoning_format": "none"}).choices[0].message
         self.assertIn("</think>", m.content)
