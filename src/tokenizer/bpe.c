@@ -338,17 +338,10 @@ static size_t with_affixes(const struct tok *t, char *out, const char *s, size_t
 	return at;
 }
 
-static int32_t byte_token(const struct tok *t, uint8_t c)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	char s[6] = { '<', '0', 'x', hex[c >> 4], hex[c & 15], '>' };
-	return t->bytes ? vocab_id(t, s, sizeof s) : t->byte_id[c]; /* there byte_id tells letters */
-}
-
 static bool has_bytes(const struct tok *t, const char *s, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (byte_token(t, (uint8_t)s[i]) < 0) return false;
+		if (vocab_byte(t, (uint8_t)s[i]) < 0) return false;
 	return t->byte_fallback && n > 0;
 }
 
@@ -367,7 +360,7 @@ static bool push_char(struct word *w, const char *s, size_t n, int place, bool *
 		return ok && push(w, id);
 	}
 	if (has_bytes(t, buf, len)) {
-		for (size_t i = 0; i < len && ok; i++) ok = push(w, byte_token(t, (uint8_t)buf[i]));
+		for (size_t i = 0; i < len && ok; i++) ok = push(w, vocab_byte(t, (uint8_t)buf[i]));
 		return ok;
 	}
 	if (t->unk < 0 || t->drop_unk) return true;
@@ -440,7 +433,7 @@ static int put_unknown(const struct word *w, const struct sym *a, bool *unk, tok
 	int rc = 0;
 	if (has_bytes(t, s, a->len)) {
 		*unk = false;
-		for (uint32_t k = 0; k < a->len && !rc; k++) rc = put(ud, byte_token(t, (uint8_t)s[k]));
+		for (uint32_t k = 0; k < a->len && !rc; k++) rc = put(ud, vocab_byte(t, (uint8_t)s[k]));
 		return rc;
 	}
 	if (t->unk >= 0 && !t->drop_unk && !(*unk && t->fuse_unk)) rc = put(ud, t->unk);

@@ -562,10 +562,10 @@ static int add(struct load *l, const struct entry *e, struct norm_work *w)
 	int rc = 0;
 	if (e->flags & ADDED_NORMALIZED && t->norm) rc = norm_run(t->norm, w, e->s.p, e->s.n, &s, &n, l->err);
 	if (rc) return rc;
-	bool changed = n != e->s.n || memcmp(s, e->s.p, n);
+	bool changed = n != e->s.n || memcmp(s, e->s.p, n), ours = s < t->base || s >= t->base + l->s.n;
 	unsigned type = e->flags & ADDED_SPECIAL && !changed ? TYPE_CONTROL : TYPE_USER;
 	t->piece[e->id].type = (uint8_t)type;
-	if (changed)
+	if (changed || (ours && !t->piece[e->id].len)) /* ours goes when loading ends */
 		rc = vocab_copy(t, e->id, s, n, type, l->err);
 	else if (!t->piece[e->id].len)
 		rc = vocab_set(t, e->id, s, n, type, l->err);

@@ -162,6 +162,7 @@ static inline int32_t vocab_id(const struct tok *t, const char *s, size_t n)
 	return vocab_find(t, s, n, tok_hash(s, n));
 }
 int32_t vocab_any(const struct tok *t, const char *s, size_t n);  /* the same, also of tokens unknown to the model */
+int32_t vocab_byte(const struct tok *t, uint8_t c); /* "<0x41>", of byte fallback; -1 */
 float vocab_score(const struct tok *t, int32_t id);
 /* The byte-level alphabet: the UTF-8 letter of a byte (1 or 2 bytes), and the byte of a letter or -1. */
 int letter_of(uint8_t byte, char out[2]);

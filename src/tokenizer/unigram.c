@@ -134,10 +134,10 @@ static int put_unknown(const struct tok *t, const char *s, size_t n, tok_put *pu
 		if (id >= 0) return put(ud, id);
 	}
 	bool bytes = t->byte_fallback;
-	for (size_t i = 0; i < n && bytes; i++) bytes = t->byte_id[(uint8_t)s[i]] >= 0;
+	for (size_t i = 0; i < n && bytes; i++) bytes = vocab_byte(t, (uint8_t)s[i]) >= 0;
 	if (!bytes) return t->unk < 0 || t->drop_unk ? 0 : put(ud, t->unk);
 	int rc = 0;
-	for (size_t i = 0; i < n && !rc; i++) rc = put(ud, t->byte_id[(uint8_t)s[i]]);
+	for (size_t i = 0; i < n && !rc; i++) rc = put(ud, vocab_byte(t, (uint8_t)s[i]));
 	return rc;
 }
 

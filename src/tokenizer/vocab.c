@@ -327,6 +327,13 @@ static void find_bytes(struct tok *t)
 	}
 }
 
+int32_t vocab_byte(const struct tok *t, uint8_t c)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char s[6] = { '<', '0', 'x', hex[c >> 4], hex[c & 15], '>' };
+	return t->bytes ? vocab_id(t, s, sizeof s) : t->byte_id[c]; /* there byte_id tells letters */
+}
+
 /* Notes after which bytes a token has U+2581 further on: there a merge may join two words.  False when what stands there
  * may be no text: a byte token or the unknown one. */
 static bool find_glue(struct tok *t, int id)

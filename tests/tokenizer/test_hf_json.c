@@ -244,3 +244,39 @@ LM_TEST(hf_json_scores_to_the_last_bit)
 		assert_false(hf_score(other[i], strlen(other[i]), &v));
 	}
 }
+
+/* Texts with escapes do not lie in the file, and what holds them while it is read is gone afterwards. */
+LM_TEST(hf_json_added_escaped)
+{
+	static const char doc[] = "{\"added_tokens\":[{\"id\":2,\"content\":\"\\u003cx\\u003e\"," TOK "}],"
+				  "\"decoder\":{\"type\":\"Fuse\"},\"model\":" WL "}";
+	struct lm_err err;
+	struct lm_buf b = { 0 };
+	struct tok *t;
+	char *heap = malloc(sizeof doc), *fill[64];
+	memcpy(heap, doc, sizeof doc);
+	assert_ok(hf_json_tok_mem(&t, heap, sizeof doc - 1, &err), err);
+	for (int i = 0; i < 64; i++) memset(fill[i] = malloc(4096), '#', 4096);
+	const int32_t id = 2;
+	tok_decode(t, &id, 1, true, &b);
+	assert_string_equal(lm_buf_cstr(&b), "<x>");
+	for (int i = 0; i < 64; i++) free(fill[i]);
+	lm_buf_free(&b);
+	tok_free(t);
+	free(heap);
+}
+
+/* Byte fallback beside a byte-level pre-tokenizer: "\x01" is the letter U+0101, whose bytes have tokens. */
+LM_TEST(hf_json_unigram_bytes_of_letters)
+{
+	static const char doc[] = "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false},"
+		"\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"byte_fallback\":true,\"vocab\":[[\"u\",0],[\"a\",-1],[\"<0xC4>\",-9],[\"<0x81>\",-9]]}}";
+	struct lm_err err;
+	struct tok *t;
+	int32_t ids[8];
+	const int32_t want[] = { 1, 2, 3 };
+	assert_ok(hf_json_tok_mem(&t, doc, sizeof doc - 1, &err), err);
+	assert_int_equal(tok_encode(t, "a\x01", 2, 0, ids, 8, &err), 3);
+	assert_memory_equal(ids, want, sizeof want);
+	tok_free(t);
+}
