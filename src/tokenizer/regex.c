@@ -6,6 +6,7 @@
 #include <pcre2.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum {
 	MAX_ATOMS = 128,
@@ -16,7 +17,7 @@ enum {
 };
 /* Of one search.  The patterns of real files are linear: a megabyte of one character stays far below. */
 enum { MATCH_LIMIT = 20000000, HEAP_LIMIT_KB = 256 << 10, JIT_STACK = 16 << 20 };
-enum { SLICE = 1024 }; /* starts that are tried before a look at the clock */
+enum { SLICE = 1024, SLICE_MIN = 8, SLICE_STEPS = 8 << 20 }; /* starts that are tried before a look at the clock */
 
 /* What is searched for without PCRE2: a set, counted (\p{N}{1,3}), at a line's end (\s+$), or runs of it in
  * threes from their right end (the places between them; the threes; the threes where \b follows the run). The
@@ -280,7 +281,8 @@ static bool threes(struct pattern *p, const struct regex_pattern *src, const str
 	return false;
 }
 
-static int compile(struct regex *r, int k, const struct regex_pattern *src, const struct lm_buf *text,
+/* slow: the machine code asks before each item whether it should go on. */
+static int compile(struct regex *r, int k, const struct regex_pattern *src, const struct lm_buf *text, bool slow,
 		   struct lm_err *err)
 {
 	int code = 0;
@@ -289,7 +291,8 @@ static int compile(struct regex *r, int k, const struct regex_pattern *src, cons
 	pcre2_compile_context *cc = pcre2_compile_context_create(r->heap);
 	if (cc && !text->bad)
 		p->code = pcre2_compile((PCRE2_SPTR)(text->p ? text->p : ""), text->n,
-					PCRE2_DOTALL | PCRE2_USE_OFFSET_LIMIT, &code, &at, cc);
+					PCRE2_DOTALL | PCRE2_USE_OFFSET_LIMIT | (slow ? PCRE2_AUTO_CALLOUT : 0), &code,
+					&at, cc);
 	pcre2_compile_context_free(cc);
 	if (!p->code) {
 		if (!code || code == PCRE2_ERROR_HEAP_FAILED)
@@ -322,7 +325,7 @@ static int finish(struct regex *r, int k, const struct regex_pattern *src, const
 			lm_buf_char(&text, in->p[i]);
 		}
 	}
-	int rc = compile(r, k, src, &text, err);
+	int rc = compile(r, k, src, &text, regex_slow(in->p, in->n), err);
 	lm_buf_free(&text);
 	return rc;
 }
@@ -408,7 +411,36 @@ static void match_free(struct match *m)
 	lm_free(m);
 }
 
-static struct match *match_new(void)
+#define TOO_LONG "the regular expressions of the tokenizer take too long on this text"
+
+static double cpu_now(void)
+{
+	struct timespec t = { 0 };
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A second and a microsecond per byte for all texts of one work together, a hundred times the usual.  The clock on the
+ * wall is the cheap one to ask; a thread that had to wait for its turn is not late. */
+static bool late(struct regex_work *w)
+{
+	double now = lm_now(), limit = 1 + 1e-6 * (double)w->total;
+	if (!w->began) {
+		w->began = now;
+		w->began_cpu = cpu_now();
+	}
+	return now - w->began > limit && cpu_now() - w->began_cpu > limit;
+}
+
+/* What the machine code of a slow pattern calls before each item. */
+static int go_on(pcre2_callout_block *b, void *ud)
+{
+	struct regex_work *w = ud;
+	(void)b;
+	return ++w->asked % 64 == 0 && late(w) ? PCRE2_ERROR_CALLOUT : 0;
+}
+
+static struct match *match_new(struct regex_work *w)
 {
 	struct match *m = lm_calloc(1, sizeof *m);
 	if (!m) return NULL;
@@ -427,6 +459,7 @@ static struct match *match_new(void)
 	pcre2_set_depth_limit(m->context, MATCH_LIMIT);
 	pcre2_set_heap_limit(m->context, HEAP_LIMIT_KB);
 	pcre2_jit_stack_assign(m->context, NULL, m->stack);
+	pcre2_set_callout(m->context, go_on, w);
 	return m;
 }
 
@@ -479,12 +512,12 @@ static size_t read_symbols(const struct regex *r, const char *text, size_t n, ch
 
 int64_t regex_read(const struct regex *r, struct regex_work *w, const char *s, size_t n, struct lm_err *err)
 {
-	if (!w->match) w->match = match_new();
+	if (!w->match) w->match = match_new(w);
 	if (!w->match) return lm_fail(err, LM_ENOMEM, "out of memory for a regular expression");
 	w->text = s;
 	w->n = n;
 	w->run_of = NULL;
-	w->deadline = 0;
+	w->total += n;
 	if (all_ascii(s, n)) return (int64_t)n;
 	if (w->cap < n) {
 		char *sym = lm_realloc(w->sym, n);
@@ -555,17 +588,6 @@ static int find_threes(const struct pattern *p, struct regex_work *w, size_t hi,
 	}
 }
 
-#define TOO_LONG "the regular expressions of the tokenizer take too long on this text"
-
-/* Searches of one text may take two seconds and three microseconds per character, three hundred times the
- * usual. */
-static bool late(struct regex_work *w)
-{
-	double now = lm_now();
-	if (!w->deadline) w->deadline = now + 2 + 3e-6 * (double)w->n;
-	return now > w->deadline;
-}
-
 int regex_find(const struct regex *r, struct regex_work *w, int k, size_t lo, size_t hi, size_t at,
 	       size_t *begin, size_t *end, struct lm_err *err)
 {
@@ -576,11 +598,13 @@ int regex_find(const struct regex *r, struct regex_work *w, int k, size_t lo, si
 		return find_at_line_end(p, (const unsigned char *)w->text, hi, at, begin, end);
 	if (p->kind != BY_PCRE2) return find_threes(p, w, hi, at, begin, end);
 	PCRE2_SPTR s = (PCRE2_SPTR)w->text + lo;
+	size_t slice = SLICE_STEPS / (hi - lo + 1) + SLICE_MIN;
+	if (slice > SLICE) slice = SLICE;
 	int rc = PCRE2_ERROR_NOMATCH;
-	for (size_t from = at - lo; rc == PCRE2_ERROR_NOMATCH && from <= hi - lo; from += SLICE) {
+	for (size_t from = at - lo; rc == PCRE2_ERROR_NOMATCH && from <= hi - lo; from += slice) {
 		if ((++w->searches % 64 == 0 || from > at - lo) && late(w))
 			return lm_fail(err, LM_ELIMIT, TOO_LONG);
-		pcre2_set_offset_limit(m->context, from + SLICE - 1);
+		pcre2_set_offset_limit(m->context, from + slice - 1);
 		rc = PCRE2_ERROR_JIT_STACKLIMIT;
 		if (p->jit) rc = pcre2_jit_match(p->code, s, hi - lo, from, 0, m->data, m->context);
 		if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
@@ -589,6 +613,7 @@ int regex_find(const struct regex *r, struct regex_work *w, int k, size_t lo, si
 	if (rc == PCRE2_ERROR_NOMATCH) return 0;
 	if (rc == PCRE2_ERROR_NOMEMORY)
 		return lm_fail(err, LM_ENOMEM, "out of memory for a regular expression");
+	if (rc == PCRE2_ERROR_CALLOUT) return lm_fail(err, LM_ELIMIT, TOO_LONG);
 	if (rc < 0)
 		return lm_fail(err, LM_ELIMIT,
 			       "a regular expression of the tokenizer needs too many steps for this text "

@@ -25,7 +25,9 @@ struct regex_work {
 	size_t cap;
 	void *match;
 	uint32_t searches;
-	double deadline;                                   /* 0: not begun */
+	uint32_t asked;                                    /* how often a slow pattern asked whether to go on */
+	double began, began_cpu;                           /* seconds; 0: not yet */
+	uint64_t total;                                    /* bytes read so far */
 	const void *run_of;                                /* regex.c's: the latest run of digits */
 	size_t run_begin, run_end, run_hi;
 };

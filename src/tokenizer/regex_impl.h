@@ -27,3 +27,5 @@ struct uset_list { struct uset_pool pool; struct uset *set; uint32_t n, cap; };
  * byte REGEX_SET and its number in two bytes, low one first. */
 enum { REGEX_SET = 0xFF, REGEX_MAX_SETS = 1024 };
 int regex_translate(const struct regex_pattern *p, struct uset_list *sets, struct lm_buf *out, struct lm_err *err);
+/* May a search for this translated pattern take more than linear time at one place? */
+bool regex_slow(const char *s, size_t n);

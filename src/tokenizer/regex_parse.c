@@ -602,6 +602,7 @@ static bool quantifiers(struct parse *p, size_t begin, enum kind kind)
 		if (!star && !(c == '{' && interval(p, &lo, &hi))) return true;
 		if (kind != ATOM) return bad(p, "this cannot be repeated");
 		if (lo > MAX_REPEAT || hi > MAX_REPEAT) return fail(p, LM_ELIMIT, "a repetition over 65535");
+		if (p->out->n > MAX_PATTERN) return fail(p, LM_ELIMIT, "the pattern is too long");
 		if (k) wrap(p, begin);
 		bool swapped = !star && hi >= 0 && hi < lo;
 		if (star)

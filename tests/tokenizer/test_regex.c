@@ -1,6 +1,6 @@
 /* test_regex.c - patterns, and classes over all of Unicode, against the reference (tools/gold_split.py). */
 #include "gold.h"
-#include "tokenizer/regex.h"
+#include "tokenizer/regex_impl.h"
 #include "tokenizer/split.h"
 
 /* ---- patterns -------------------------------------------------------------------------------------------
@@ -281,4 +281,51 @@ LM_TEST(regex_hostile_texts)
 	assert_true(t < 20);
 	assert_int_equal(searched("\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", " ", 1000000, &t), 0);
 	assert_true(t < 5);
+}
+
+/* Without a bound of our own these run for minutes: repeated characters are not counted by PCRE2's machine code. */
+LM_TEST(regex_overlapping_repeats)
+{
+	static const char *const slow[] = { "a*a*a*a*b", ".*.*=.*", "a{0,1000}a{0,1000}a{0,1000}b", "(?=a*a*b)x?" };
+	double t;
+	for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) {
+		assert_int_equal(searched(slow[i], "a", 1000000, &t), LM_ELIMIT);
+		assert_true(t < 10);
+	}
+}
+
+static int slow_pattern(const char *s)
+{
+	struct uset_list sets = { .pool = { lm_arena_new(1 << 16), USET_POOL } };
+	struct regex_pattern p = { .s = s, .n = strlen(s) };
+	struct lm_err err = { 0 };
+	struct lm_buf out = { 0 };
+	int rc = regex_translate(&p, &sets, &out, &err);
+	if (!rc) rc = regex_slow(out.p, out.n);
+	lm_buf_free(&out);
+	lm_arena_free(sets.pool.arena);
+	return rc;
+}
+
+static int slow_in(const json_t *spec)
+{
+	const char *re = json_string_value(json_object_get(json_object_get(spec, "pattern"), "Regex"));
+	const json_t *v;
+	size_t i;
+	int n = re ? slow_pattern(re) : 0;
+	json_array_foreach(json_object_get(spec, "pretokenizers"), i, v) n += slow_in(v);
+	return n;
+}
+
+/* Patterns that are watched while they run pay for it; those of real files must not be. */
+LM_TEST(regex_real_patterns_are_linear)
+{
+	const struct family *f;
+	for (int i = 0; (f = family_at(i)); i++) {
+		json_t *spec = f->pre_tokenizer ? json_loads(f->pre_tokenizer, 0, NULL) : json_null();
+		if (slow_in(spec)) fail_msg("a pattern of %s is taken for a slow one", f->names);
+		json_decref(spec);
+	}
+	static const char *const slow[] = { "(a+)+b", "(a?){30}a{30}", "(?:ab?|a)*c", "\\w+\\s+\\w+", "(?!.*a.*b)x" };
+	for (size_t i = 0; i < sizeof slow / sizeof *slow; i++) assert_int_equal(slow_pattern(slow[i]), 1);
 }
