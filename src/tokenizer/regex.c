@@ -24,12 +24,14 @@ enum { SLICE = 1024, SLICE_MIN = 8, SLICE_STEPS = 8 << 20 }; /* starts that are 
  * last ones because a search by back-tracking is quadratic in such a run. */
 enum kind { BY_PCRE2, COUNTED, AT_LINE_END, BETWEEN_THREES, THREES, THREES_AT_EDGE };
 
+enum { GUARD = 1 }; /* a callout's number */
+
 struct pattern {
 	enum kind kind;
 	pcre2_code *code;
 	bool jit, empty;
 	size_t min, max;         /* COUNTED */
-	bool in[256], word[256]; /* the set; what \b goes by */
+	bool in[256], word[256]; /* the set; what \b goes by.  BY_PCRE2: white space, newlines of find_guard */
 };
 
 struct regex {
@@ -310,6 +312,28 @@ static int compile(struct regex *r, int k, const struct regex_pattern *src, cons
 	return 0;
 }
 
+/* In ..|\s*[\r\n]+|.. before alternatives that take a bounded part of a long run of spaces, the run would be looked
+ * through again for each part of it.  So this alternative begins with a question: is there a newline in the run?
+ * Returns where it begins, 0: there is none or it does not matter. */
+static size_t find_guard(struct pattern *p, const struct regex_pattern *src, const struct lm_buf *in,
+			 const struct alphabet *a, const struct uset_list *l)
+{
+	static const char form[] = "|\\s*[\\r\\n]+|\\s{";
+	if (src->literal || !memmem(src->s, src->n, form, sizeof form - 1)) return 0;
+	for (size_t i = 0; i + 10 <= in->n; i++) {
+		const char *s = in->p + i;
+		if ((unsigned char)s[0] == REGEX_SET)
+			i += 2;
+		else if (s[0] == '|' && (unsigned char)s[1] == REGEX_SET && s[4] == '*' &&
+			 (unsigned char)s[5] == REGEX_SET && s[8] == '+' && s[9] == '|') {
+			symbols(a, l->set[set_number(s + 1)], p->in);
+			symbols(a, l->set[set_number(s + 5)], p->word);
+			return i + 1;
+		}
+	}
+	return 0;
+}
+
 /* Writes the sets of a translated pattern out as classes of symbols, and compiles it. */
 static int finish(struct regex *r, int k, const struct regex_pattern *src, const struct lm_buf *in,
 		  const struct alphabet *a, const struct uset_list *l, struct lm_err *err)
@@ -317,7 +341,9 @@ static int finish(struct regex *r, int k, const struct regex_pattern *src, const
 	if (threes(&r->p[k], src, in, a, l) || counted_set(&r->p[k], in->p, in->n, a, l)) return 0;
 	r->p[k].kind = BY_PCRE2;
 	struct lm_buf text = { 0 };
+	size_t guard = find_guard(&r->p[k], src, in, a, l);
 	for (size_t i = 0; i < in->n; i++) {
+		if (guard && i == guard) lm_buf_fmt(&text, "(?C%d)", GUARD);
 		if ((unsigned char)in->p[i] == REGEX_SET) {
 			write_set(a, l->set[set_number(in->p + i)], &text);
 			i += 2;
@@ -432,11 +458,28 @@ static bool late(struct regex_work *w)
 	return now - w->began > limit && cpu_now() - w->began_cpu > limit;
 }
 
-/* What the machine code of a slow pattern calls before each item. */
+/* See find_guard: 0 when the run of white space at `at` has a newline at or after it. */
+static int newline_ahead(struct regex_work *w, size_t at, size_t hi)
+{
+	const unsigned char *s = (const unsigned char *)w->text;
+	const struct pattern *p = w->searched;
+	if (w->run_of != p || at < w->run_begin || at >= w->run_end || w->run_hi != hi) {
+		w->run_of = p;
+		w->run_hi = hi;
+		w->run_begin = at;
+		w->newline = SIZE_MAX;
+		for (w->run_end = at; w->run_end < hi && p->in[s[w->run_end]]; w->run_end++)
+			if (p->word[s[w->run_end]]) w->newline = w->run_end;
+	}
+	return w->newline == SIZE_MAX || w->newline < at;
+}
+
+/* What machine code calls: at the guard, and in a slow pattern before each item. */
 static int go_on(pcre2_callout_block *b, void *ud)
 {
 	struct regex_work *w = ud;
-	(void)b;
+	size_t lo = (size_t)((const char *)b->subject - w->text);
+	if (b->callout_number == GUARD) return newline_ahead(w, lo + b->current_position, lo + b->subject_length);
 	return ++w->asked % 64 == 0 && late(w) ? PCRE2_ERROR_CALLOUT : 0;
 }
 
@@ -598,6 +641,7 @@ int regex_find(const struct regex *r, struct regex_work *w, int k, size_t lo, si
 		return find_at_line_end(p, (const unsigned char *)w->text, hi, at, begin, end);
 	if (p->kind != BY_PCRE2) return find_threes(p, w, hi, at, begin, end);
 	PCRE2_SPTR s = (PCRE2_SPTR)w->text + lo;
+	w->searched = p;
 	size_t slice = SLICE_STEPS / (hi - lo + 1) + SLICE_MIN;
 	if (slice > SLICE) slice = SLICE;
 	int rc = PCRE2_ERROR_NOMATCH;

@@ -28,8 +28,9 @@ struct regex_work {
 	uint32_t asked;                                    /* how often a slow pattern asked whether to go on */
 	double began, began_cpu;                           /* seconds; 0: not yet */
 	uint64_t total;                                    /* bytes read so far */
-	const void *run_of;                                /* regex.c's: the latest run of digits */
-	size_t run_begin, run_end, run_hi;
+	const void *searched;                              /* the pattern */
+	const void *run_of;                                /* regex.c's: the latest run of digits, or of white space */
+	size_t run_begin, run_end, run_hi, newline;
 };
 void regex_work_free(struct regex_work *w);
 /* Reads valid UTF-8 for the searches that follow (s must stay); returns its number of characters, or a negative

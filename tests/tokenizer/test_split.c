@@ -1,6 +1,7 @@
 /* test_split.c - every pre_tokenizer type, option and family against the reference (tools/gold_split.py). */
 #include "gold.h"
 #include "tokenizer/split.h"
+#include <time.h>
 
 struct words {
 	uint32_t hash;
@@ -231,4 +232,69 @@ LM_TEST(split_limits)
 	spec = json_pack("{s:s,s:o}", "type", "Sequence", "pretokenizers", list);
 	assert_int_equal(split_new(&sp, spec, &err), LM_ELIMIT);
 	json_decref(spec);
+}
+
+/* ---- a long run of white space that is cut into parts (jais-2) -------------------------------------------- */
+static int add_end(void *ud, const char *s, size_t n)
+{
+	struct lm_buf *b = ud;
+	lm_buf_add(b, &(const char *){ s + n }, sizeof s);
+	return 0;
+}
+
+static void ends_of(const char *pre, const char *s, size_t n, struct lm_buf *ends)
+{
+	struct lm_err err = { 0 };
+	struct split *sp;
+	json_t *spec = json_loads(pre, 0, NULL);
+	struct split_work *w = split_work_new();
+	ends->n = 0;
+	assert_ok(split_new(&sp, spec, &err), err);
+	assert_ok(split_run(sp, w, s, n, true, add_end, ends, &err), err);
+	split_work_free(w);
+	split_free(sp);
+	json_decref(spec);
+}
+
+/* The question whether a newline comes changes nothing: the same pattern in a form that does not get it. */
+LM_TEST(split_newline_question)
+{
+	const char *pre = family_find("jais-2", 6)->pre_tokenizer, *at = strstr(pre, "|\\\\s*[\\\\r\\\\n]+|");
+	char plain[2048], text[1500];
+	struct lm_buf a = { 0 }, b = { 0 };
+	uint32_t seed = 1;
+	snprintf(plain, sizeof plain, "%.*s|(?:%.*s)%s", (int)(at - pre), pre, 13, at + 1, at + 14);
+	for (int i = 0; i < 2000; i++) {
+		size_t n = (seed >> 8) % sizeof text;
+		for (size_t k = 0; k < n; k++) {
+			seed = seed * 1664525 + 1013904223;
+			text[k] = (seed >> 10) % 300 ? " \t  "[seed >> 28 & 3] : "\n\ra!"[seed >> 28 & 3];
+		}
+		seed = seed * 1664525 + 1013904223;
+		ends_of(pre, text, n, &a);
+		ends_of(plain, text, n, &b);
+		assert_int_equal(a.n, b.n);
+		assert_memory_equal(a.p ? a.p : "", b.p ? b.p : "", a.n);
+	}
+	lm_buf_free(&a);
+	lm_buf_free(&b);
+}
+
+LM_TEST(split_spaces_in_parts_are_linear)
+{
+	enum { SHORT = 500000, LONG = 8 * SHORT };
+	const char *pre = family_find("jais-2", 6)->pre_tokenizer;
+	char *s = malloc(LONG);
+	struct lm_buf b = { 0 };
+	clock_t t[2];
+	memset(s, ' ', LONG);
+	for (int i = 0; i < 2; i++) {
+		t[i] = clock();
+		ends_of(pre, s, i ? LONG : SHORT, &b);
+		t[i] = clock() - t[i];
+	}
+	if (t[1] > 30 * t[0] + CLOCKS_PER_SEC / 10) /* quadratic: 64 */
+		fail_msg("%g s, but %g s for an eighth of it", (double)t[1] / CLOCKS_PER_SEC, (double)t[0] / CLOCKS_PER_SEC);
+	lm_buf_free(&b);
+	free(s);
 }
