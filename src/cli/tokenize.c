@@ -157,11 +157,12 @@ static bool is_model(const char *path)
 	size_t n = strlen(path);
 	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
 		if (n >= strlen(ends[i]) && strcmp(path + n - strlen(ends[i]), ends[i]) == 0) return true;
+	if (stat(path, &st) || S_ISDIR(st.st_mode)) return true; /* the opener says what is wrong with it */
+	if (!S_ISREG(st.st_mode)) return false;            /* a pipe can be read once only */
 	FILE *f = fopen(path, "rb");
-	bool yes = !f || (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) ||
-		   (fread(magic, 1, 4, f) == 4 && memcmp(magic, "GGUF", 4) == 0);
+	bool yes = !f || (fread(magic, 1, 4, f) == 4 && memcmp(magic, "GGUF", 4) == 0);
 	if (f) fclose(f);
-	return yes;                                        /* the opener says what is wrong with it */
+	return yes;
 }
 
 /* A template file on its own: the conversation gives every variable. */

@@ -103,8 +103,10 @@ int path_model(const char *path, bool vocab_only, struct lm_buf *out, bool *toke
 	struct stat st;
 	int rc = 0;
 	*tokenizer = false;
-	if (stat(path, &st) || !S_ISDIR(st.st_mode)) {
-		*tokenizer = vocab_only && !is_gguf(path);
+	bool there = stat(path, &st) == 0;
+	if (!there || !S_ISDIR(st.st_mode)) {
+		/* a pipe is not looked into: that would wait for a writer */
+		*tokenizer = vocab_only && there && S_ISREG(st.st_mode) && !is_gguf(path);
 		lm_buf_str(out, path);
 	} else {
 		struct walk *w = lm_calloc(1, sizeof *w);

@@ -1,6 +1,6 @@
 """lmrun tokenize, detokenize and template on Hugging Face folders and tokenizer files, and folders that hold GGUF files.
 Standard library only: python3 -m unittest discover -s tests/cli"""
-import json, os, shutil, tempfile, unittest
+import json, os, shutil, tempfile, threading, unittest
 from test_cli import ROOT, Case, run
 
 FOLDERS = os.path.join(ROOT, "tests/fixtures/folder")
@@ -94,6 +94,20 @@ class Folders(Case):
             self.fails(2, "2 GGUF files", "-m", d, "-p", "a")
             shutil.copy(os.path.join(FOLDERS, "bert/vocab.txt"), d)
             self.assertEqual(self.ok("tokenize", "-m", d, "--json", "a"), self.ok("tokenize", "-m", os.path.join(d, "vocab.txt"), "--json", "a"))
+
+    def test_pipe(self):
+        with tempfile.TemporaryDirectory() as d:
+            pipe = os.path.join(d, "pipe")
+            os.mkfifo(pipe)
+            self.fails(1, "is not a regular file", "tokenize", "-m", pipe, "a")
+
+            def write():
+                with open(pipe, "w") as f:
+                    f.write("{{ messages[0].content }}")
+            writer = threading.Thread(target=write)
+            writer.start()
+            self.assertEqual(self.ok("template", "-m", pipe, "--json", stdin=TALK), "Hi é")
+            writer.join()
 
 
 if __name__ == "__main__":
