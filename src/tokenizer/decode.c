@@ -7,6 +7,11 @@
 static size_t text_of(const struct tok *t, int32_t id, const char **s, char *buf)
 {
 	const struct piece *p = &t->piece[id];
+	if (p->shown) {
+		const struct shown *v = vocab_shown(t, id);
+		*s = t->aux.p + v->off;
+		return v->len;
+	}
 	*s = piece_text(t, id);
 	if (!t->inverted || p->type != TYPE_NORMAL) return p->len;
 	if (p->len > 2 && **s == '[' && (*s)[p->len - 1] == ']') return p->len;    /* "[unused7]": converters leave it */

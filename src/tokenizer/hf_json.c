@@ -565,7 +565,9 @@ static int add(struct load *l, const struct entry *e, struct norm_work *w)
 	bool changed = n != e->s.n || memcmp(s, e->s.p, n), ours = s < t->base || s >= t->base + l->s.n;
 	unsigned type = e->flags & ADDED_SPECIAL && !changed ? TYPE_CONTROL : TYPE_USER;
 	t->piece[e->id].type = (uint8_t)type;
-	if (changed || (ours && !t->piece[e->id].len)) /* ours goes when loading ends */
+	if (changed && e->id < t->n_model && t->piece[e->id].len) /* the model still knows it by its own text */
+		rc = vocab_show(t, e->id, s, n, l->err);
+	else if (changed || (ours && !t->piece[e->id].len)) /* ours goes when loading ends */
 		rc = vocab_copy(t, e->id, s, n, type, l->err);
 	else if (!t->piece[e->id].len)
 		rc = vocab_set(t, e->id, s, n, type, l->err);
@@ -585,6 +587,7 @@ static int set_added(struct load *l)
 	if (!rc) drop_doubles(&list);
 	if (!rc) rc = number(l, &list);
 	for (int32_t i = 0; !rc && i < list.n; i++) rc = add(l, &list.p[i], w);
+	vocab_sort_shown(l->t);
 	lm_free(list.p);
 	norm_work_free(w);
 	return rc;

@@ -26,6 +26,7 @@ void tok_free(struct tok *t)
 	decoder_free(t->decoder);
 	lm_pages_free(t->piece, (size_t)t->cap * sizeof *t->piece);
 	lm_pages_free(t->merge, t->merge_bytes);
+	lm_free(t->shown);
 	lm_free(t->own_score);
 	lm_free(t->score64);
 	lm_pages_free(t->hash, (size_t)t->n_model * sizeof *t->hash);

@@ -25,8 +25,11 @@ struct piece {
 	uint32_t off; /* from tok.base, or from tok.aux.p */
 	uint16_t len;
 	uint8_t type;
-	bool aux; /* a text of ours instead of the file's */
+	bool aux : 1;   /* a text of ours instead of the file's */
+	bool shown : 1; /* decode gives another text, tok.shown */
 };
+/* What decode gives for a token that the model knows by another text. */
+struct shown { int32_t id; uint32_t off, len; };
 struct merge {
 	uint32_t off;       /* of the left part, from tok.merge_base or tok.aux.p */
 	uint32_t left : 15, right : 15, aux : 1;
@@ -95,6 +98,8 @@ struct tok {
 	const uint8_t *score;      /* float32 [n], unaligned, in the mapping or in own_score; NULL: none */
 	float *own_score;
 	double *score64;           /* [n] of a tokenizer.json's Unigram, whose scores are doubles; NULL: score */
+	struct shown *shown;       /* [n_shown], by id; texts in aux */
+	int n_shown;
 	int32_t byte_id[256];      /* the token of a byte ("<0x41>", or its letter), -1 */
 	/* options of the model */
 	enum rank_by rank_by;
@@ -148,6 +153,10 @@ int vocab_begin_merges(struct tok *t, int64_t n, struct lm_err *err);
 /* pair: the left part and the right one, t->merge_gap bytes between; referenced, in the 4 GiB after t->merge_base.
  * copy: one byte between, copied. */
 int vocab_merge(struct tok *t, int rank, const char *pair, size_t left, size_t right, bool copy, struct lm_err *err);
+/* The text that decode gives for a token of the model, once for each; sorted before vocab_shown finds them. */
+int vocab_show(struct tok *t, int32_t id, const char *s, size_t n, struct lm_err *err);
+void vocab_sort_shown(struct tok *t);
+const struct shown *vocab_shown(const struct tok *t, int32_t id);
 /* Room for n tokens, the new ones without text.  After vocab_index: tokens that the model does not know. */
 int vocab_resize(struct tok *t, int64_t n, struct lm_err *err);
 int vocab_scores(struct tok *t, struct lm_err *err);       /* zeroed own_score, to be filled */

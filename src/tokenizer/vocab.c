@@ -3,6 +3,7 @@
  * Start-up is one pass over each list: texts are copied only where the file spells them with escapes, a token costs 16
  * bytes and a slot. */
 #include "tokenizer/tok_impl.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- hash ------------------------------------------------------------------------------------------------
@@ -212,6 +213,40 @@ int vocab_copy(struct tok *t, int32_t id, const char *s, size_t n, unsigned type
 	p->type = (uint8_t)type;
 	p->aux = true;
 	return rc;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	int32_t x = ((const struct shown *)a)->id, y = ((const struct shown *)b)->id;
+	return (x > y) - (x < y);
+}
+
+int vocab_show(struct tok *t, int32_t id, const char *s, size_t n, struct lm_err *err)
+{
+	if (n > MAX_TOKEN) return too_long(id, n, err);
+	if ((t->n_shown & (t->n_shown + 1)) == 0) { /* 0, 1, 3, 7, ... are full */
+		struct shown *p = lm_realloc(t->shown, (2 * (size_t)t->n_shown + 1) * sizeof *p);
+		if (!p) return lm_fail(err, LM_ENOMEM, "out of memory for the vocabulary");
+		t->shown = p;
+	}
+	struct shown *v = &t->shown[t->n_shown];
+	*v = (struct shown){ .id = id, .len = (uint32_t)n };
+	int rc = copy_text(t, s, n, &v->off, err);
+	if (rc) return rc;
+	t->piece[id].shown = true;
+	t->n_shown++;
+	return 0;
+}
+
+void vocab_sort_shown(struct tok *t)
+{
+	if (t->n_shown) qsort(t->shown, (size_t)t->n_shown, sizeof *t->shown, by_id);
+}
+
+const struct shown *vocab_shown(const struct tok *t, int32_t id)
+{
+	struct shown key = { .id = id };
+	return bsearch(&key, t->shown, (size_t)t->n_shown, sizeof key, by_id);
 }
 
 int vocab_set(struct tok *t, int32_t id, const char *s, size_t n, unsigned type, struct lm_err *err)

@@ -280,3 +280,24 @@ LM_TEST(hf_json_unigram_bytes_of_letters)
 	assert_memory_equal(ids, want, sizeof want);
 	tok_free(t);
 }
+
+/* An added token of the vocabulary that the normalizer changes: decode shows the new text, the model keeps the old one. */
+LM_TEST(hf_json_added_normalized_in_vocabulary)
+{
+	static const char doc[] = "{\"added_tokens\":[{\"id\":1,\"content\":\"abcd\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+		"\"normalized\":true,\"special\":false}],\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"abcd\"},\"content\":\"x\"},"
+		"\"decoder\":{\"type\":\"Fuse\"},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"c\",\"prepend_scheme\":\"never\",\"split\":false},"
+		"\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"u\",0],[\"abcd\",-1]]}}";
+	struct lm_err err;
+	struct lm_buf b = { 0 };
+	struct tok *t;
+	int32_t ids[8];
+	assert_ok(hf_json_tok_mem(&t, doc, sizeof doc - 1, &err), err);
+	assert_int_equal(tok_encode(t, "ab d", 4, 0, ids, 8, &err), 1);    /* to the model it is "abcd" */
+	assert_int_equal(ids[0], 1);
+	assert_int_equal(vocab_id(t, "abcd", 4), 1);
+	tok_decode(t, ids, 1, true, &b);
+	assert_string_equal(lm_buf_cstr(&b), "x");
+	lm_buf_free(&b);
+	tok_free(t);
+}
