@@ -534,11 +534,15 @@ static int insert(struct bpe *b, uint64_t key, int rank, struct lm_err *err)
 
 /* Nothing is looked up: a merge is filed under the texts of its parts, and what
  * it makes is found when it is used. */
-static int load_merges(struct tok *t, struct bpe *b, struct lm_err *err)
+static int bpe_merges(struct tok *t, struct lm_err *err)
 {
+	struct bpe *b = lm_calloc(1, sizeof *b);
+	t->model_data = b;
+	if (!b) return lm_fail(err, LM_ENOMEM, "out of memory for %d merges", t->n_merge);
+	b->t = t;
+	if (t->rank_by != RANK_MERGES) return 0;
 	size_t n = (size_t)t->n_merge;
 	int rc = table_new(&b->pair, n, n + n / 2, err);
-	b->hash = t->hash;
 	b->made = rc ? NULL : lm_table((n + 1) * sizeof *b->made, n * sizeof *b->made);
 	if (!b->made) return lm_fail(err, LM_ENOMEM, "out of memory for %d merges", t->n_merge);
 	b->shift = __builtin_ctzll(b->pair.mask + 1);
@@ -578,13 +582,10 @@ static void bpe_free(struct tok *t)
 
 static int bpe_ready(struct tok *t, struct lm_err *err)
 {
-	struct bpe *b = lm_calloc(1, sizeof *b);
-	t->model_data = b;
-	if (!b) return lm_fail(err, LM_ENOMEM, "out of memory for %d merges", t->n_merge);
-	b->t = t;
+	struct bpe *b = t->model_data;
+	b->hash = t->hash;
 	set_start(t, b);
-	if (t->rank_by == RANK_MERGES) return load_merges(t, b, err);
-	if (t->rank_by == RANK_ID) return 0;
+	if (t->rank_by != RANK_SCORE) return 0;
 	if (!t->score)
 		return lm_fail(err, LM_EFORMAT, "the tokens of a SentencePiece BPE model have no scores");
 	bool user = false;
@@ -596,4 +597,4 @@ static int bpe_ready(struct tok *t, struct lm_err *err)
 	return user ? trie_new(&b->user, t, is_user, 0, false, err) : 0;
 }
 
-const struct model model_bpe = { bpe_ready, bpe_free, bpe_word };
+const struct model model_bpe = { bpe_merges, bpe_ready, bpe_free, bpe_word };

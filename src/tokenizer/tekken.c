@@ -40,6 +40,8 @@ static bool letters(struct lm_buf *out, const char *s, size_t n)
 {
 	uint32_t acc = 0;
 	int bits = 0;
+	char part[256]; /* given away before it is full: a letter has two bytes at most */
+	size_t at = 0;
 	while (n && s[n - 1] == '=') n--;
 	for (size_t i = 0; i < n; i++) {
 		int v = sextet(s[i]);
@@ -47,11 +49,14 @@ static bool letters(struct lm_buf *out, const char *s, size_t n)
 		acc = acc << 6 | (uint32_t)v;
 		bits += 6;
 		if (bits < 8) continue;
-		char c[2];
 		bits -= 8;
-		lm_buf_add(out, c, (size_t)letter_of((uint8_t)(acc >> bits), c));
+		at += (size_t)letter_of((uint8_t)(acc >> bits), part + at);
 		acc &= (1u << bits) - 1;
+		if (at + 2 <= sizeof part) continue;
+		lm_buf_add(out, part, at);
+		at = 0;
 	}
+	lm_buf_add(out, part, at);
 	return true;
 }
 

@@ -67,6 +67,8 @@ struct model_work {
 };
 /* A way from a word to ids; bpe.c, unigram.c, wordpiece.c hold one table each. */
 struct model {
+	/* While vocab_index indexes the tokens, on another thread: looks at nothing but the merges.  May be NULL. */
+	int (*merges)(struct tok *t, struct lm_err *err);
 	int (*ready)(struct tok *t, struct lm_err *err);   /* after vocab_finish; may be NULL */
 	void (*free)(struct tok *t);                       /* what ready made; may be NULL */
 	int (*word)(const struct tok *t, struct model_work *w, const char *s, size_t n, tok_put *put, void *ud);

@@ -176,4 +176,4 @@ static int unigram_word(const struct tok *t, struct model_work *w, const char *s
 	return put_best(t, w->own, s, n, put, ud);
 }
 
-const struct model model_unigram = { unigram_ready, unigram_free, unigram_word };
+const struct model model_unigram = { NULL, unigram_ready, unigram_free, unigram_word };

@@ -69,7 +69,7 @@ void table_free(struct table *t)
 }
 
 /* Hashes run ahead of insertions, so that the cache misses of the table overlap. */
-enum { AHEAD = 16 };
+enum { AHEAD = 16, MANY = 1 << 16 };
 
 /* A file made so that its texts fall on the same slots would make loading quadratic. */
 enum { MAX_PROBES = 1 << 12 };
@@ -92,10 +92,11 @@ int letter_of(uint8_t byte, char out[2])
 {
 	unsigned cp = byte;
 	if (!own_letter(byte)) cp = 0x100u + (byte <= 0x20 ? byte : byte <= 0xA0 ? byte - 0x7Fu + 33 : 67);
-	char buf[4];
-	int n = lm_utf8_put(buf, cp);
-	memcpy(out, buf, (size_t)n);
-	return n;
+	out[0] = (char)cp;
+	if (cp < 0x80) return 1;
+	out[0] = (char)(0xC0 | cp >> 6);
+	out[1] = (char)(0x80 | (cp & 0x3F));
+	return 2;
 }
 
 int byte_of(uint32_t cp)
@@ -397,12 +398,27 @@ static bool cuts_words(struct tok *t)
 	return true;
 }
 
+/* Tokens and merges know nothing of each other: two threads, where a thread is worth its start. */
+struct halves { struct tok *t; int rc[2]; struct lm_err err[2]; };
+static void half(void *ctx, int tid, int nt)
+{
+	struct halves *h = ctx;
+	if (tid == 0 && h->t->model->merges) h->rc[0] = h->t->model->merges(h->t, &h->err[0]);
+	if (tid == nt - 1) h->rc[1] = index_tokens(h->t, &h->err[1]);
+}
+
 int vocab_index(struct tok *t, struct lm_err *err)
 {
+	struct halves h = { .t = t };
+	struct lm_pool *pool = t->n_merge > MANY && lm_cpu_count() > 1 ? lm_pool_new(2) : NULL;
 	t->n_model = t->n;
-	int rc = index_tokens(t, err);
-	if (!rc) find_bytes(t);
-	return rc;
+	if (pool) lm_pool_run(pool, half, &h);
+	else half(&h, 0, 1);
+	lm_pool_free(pool);
+	for (int i = 1; i >= 0; i--)
+		if (h.rc[i]) return lm_fail(err, h.rc[i], "%s", h.err[i].msg);
+	find_bytes(t);
+	return 0;
 }
 
 int vocab_finish(struct tok *t, struct lm_err *err)

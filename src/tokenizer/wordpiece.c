@@ -99,5 +99,5 @@ static int wordlevel_word(const struct tok *t, struct model_work *w, const char 
 	return id >= 0 ? put(ud, id) : put_unk(t, put, ud);
 }
 
-const struct model model_wordpiece = { wordpiece_ready, wordpiece_free, wordpiece_word };
-const struct model model_wordlevel = { NULL, NULL, wordlevel_word };
+const struct model model_wordpiece = { NULL, wordpiece_ready, wordpiece_free, wordpiece_word };
+const struct model model_wordlevel = { .word = wordlevel_word };
