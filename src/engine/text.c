@@ -100,11 +100,24 @@ static int set_tokens(const struct lm_engine *e, json_t *vars, struct lm_err *er
 	return bad ? lm_fail(err, LM_ENOMEM, "out of memory for the prompt") : 0;
 }
 
+/* Are there tools, or calls and results of earlier ones? */
+static bool with_tools(const json_t *vars)
+{
+	json_t *m;
+	size_t i;
+	if (json_array_size(json_object_get(vars, "tools"))) return true;
+	json_array_foreach(json_object_get(vars, "messages"), i, m) {
+		const char *role = json_string_value(json_object_get(m, "role"));
+		if ((role && strcmp(role, "tool") == 0) || json_array_size(json_object_get(m, "tool_calls"))) return true;
+	}
+	return false;
+}
+
 /* vars as the template takes them, special tokens and tools included; NULL on error.  Takes vars over. */
 static json_t *prepare(const struct lm_engine *e, const struct chat *c, json_t *vars, struct lm_err *err)
 {
 	int rc = set_tokens(e, vars, err);
-	if (!rc && json_array_size(json_object_get(vars, "tools")) && !chat_uses(c, "tools")) {
+	if (!rc && with_tools(vars) && !chat_uses(c, "tools")) {
 		json_t *with = chat_with_tools(vars, err);
 		json_decref(vars);
 		vars = with;

@@ -76,6 +76,19 @@ class Tools(WithServer):
             self.assertEqual(e.exception.param, param)
 
 
+class NoTools(WithServer):
+    """A template that knows neither tools nor their results, and wants users and assistants to alternate."""
+    flags = ("--chat-template", "gemma")
+    CALLS = [{"role": "user", "content": "Rain?"},
+             {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]},
+             {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "no"}]}]
+
+    def test_calls_in_the_history(self):
+        without = self.chat(messages=self.CALLS, max_tokens=1).usage.prompt_tokens
+        self.assertGreater(without, self.chat(messages=self.CALLS[:1], max_tokens=1).usage.prompt_tokens + 20)
+        self.assertGreater(self.chat(messages=self.CALLS, tools=TOOLS, max_tokens=1).usage.prompt_tokens, without)
+
+
 class Ids(WithServer):
     flags = ("--chat-template", "{# [TOOL_CALLS] #}{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}{% endif %}1\n")
 
