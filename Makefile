@@ -175,6 +175,8 @@ fuzz-%:
 
 # folders of src that a target needs; all without a line here
 FUZZ_gguf := base quant format
+FUZZ_hfjson := base quant format tokenizer
+FUZZ_tok := base quant format tokenizer
 FUZZ_spm := base quant format tokenizer
 FUZZ_jinja := base quant format tokenizer
 FUZZ_answer := base quant format tokenizer
