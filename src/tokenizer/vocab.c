@@ -370,6 +370,14 @@ int32_t vocab_byte(const struct tok *t, uint8_t c)
 	return t->bytes ? vocab_id(t, s, sizeof s) : t->byte_id[c]; /* there byte_id tells letters */
 }
 
+/* memmem takes longer to begin than most texts are. */
+static const char *find_mark(const char *p, const char *end)
+{
+	for (; end - p >= 3; p++)
+		if (p[0] == MARK[0] && p[1] == MARK[1] && p[2] == MARK[2]) return p;
+	return NULL;
+}
+
 /* Notes after which bytes a token has U+2581 further on: there a merge may join two words.  False when what stands there
  * may be no text: a byte token or the unknown one. */
 static bool find_glue(struct tok *t, int id)
@@ -377,7 +385,7 @@ static bool find_glue(struct tok *t, int id)
 	const char *s = piece_text(t, id), *end = s + t->piece[id].len, *p = s;
 	for (;;) {
 		while (end - p >= 3 && memcmp(p, MARK, 3) == 0) p += 3;
-		p = end - p > 3 ? memmem(p, (size_t)(end - p), MARK, 3) : NULL;
+		p = find_mark(p, end);
 		if (!p) return true;
 		if (t->unk < 0) return false; /* unknown characters vanish, so anything may come before the mark */
 		size_t n = (size_t)(p - s), unk = t->piece[t->unk].len;

@@ -135,3 +135,20 @@ LM_TEST(base_philox)
 	assert_true(sum > 4850 && sum < 5150);
 	assert_true(lm_uniform(7, 1, 0) == lm_uniform(7, 1, 0) && lm_uniform(7, 1, 0) != lm_uniform(8, 1, 0));
 }
+
+LM_TEST(table_is_zero_and_writable)
+{
+	static const size_t size[] = { 0, 1, 4096, 70000, 1 << 20, (3 << 20) + 5 };
+	for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+		for (int now = 0; now < 2; now++) {
+			uint8_t *p = lm_table(size[i], now ? size[i] : 0);
+			assert_non_null(p);
+			for (size_t k = 0; k < size[i]; k += 61) {
+				assert_int_equal(p[k], 0);
+				p[k] = 1;
+			}
+			if (size[i]) p[size[i] - 1] = 1;
+			lm_pages_free(p, size[i]);
+		}
+	assert_null(lm_table(SIZE_MAX - 100, 0));
+}
