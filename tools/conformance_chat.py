@@ -112,6 +112,57 @@ CONVERSATIONS = (
     + [("bare", {"messages": [U]}), ("nothing", {})]
 )
 
+# What clients ought not to send, and do.
+DEEP = x = {}
+for i in range(60):
+    x["k"] = {}
+    x = x["k"]
+BIG = "\u00e9x\n"*20000
+NASTY = {"s":"a'b\"c\\d\n\t\u2028\u2029\x7f\u0085","emoji":"😀👨‍👩‍👧","n":[1e20,-0.0,0.1,1e-7,1e16,123456789012345680.0,5e-324,1.7976931348623157e308,2**53,-2**63,2**63-1],"t":[True,False,None],"h":"<a href='x'>&amp;</a>","k'ey\"":1,"":2,"é":3}
+NASTY_CONVERSATIONS = (
+ conv("n-args",tool_turns(NASTY),tools=TOOLS)+conv("n-args-str",tool_turns(json.dumps(NASTY)),tools=TOOLS)
+ +conv("n-args-str-bad",tool_turns('{"city": '),tools=TOOLS)+conv("n-args-null",tool_turns(None),tools=TOOLS)+conv("n-args-list",tool_turns([1,2]),tools=TOOLS)
+ +conv("n-args-num",tool_turns(5),tools=TOOLS)+conv("n-args-estr",tool_turns(""),tools=TOOLS)
+ +conv("calls-empty",[U,{"role":"assistant","content":"x","tool_calls":[]},U2],tools=TOOLS)
+ +conv("calls-null",[U,{"role":"assistant","content":"x","tool_calls":None},U2],tools=TOOLS)
+ +conv("calls-empty-null",[U,{"role":"assistant","content":None,"tool_calls":[]},U2])
+ +conv("calls-obj",[U,{"role":"assistant","content":"x","tool_calls":{"a":1}},U2])
+ +conv("calls-str",[U,{"role":"assistant","content":"x","tool_calls":"abc"},U2])
+ +conv("sys-many",[S,{"role":"system","content":"two"},U,{"role":"system","content":"three"},A,DEV,U2])
+ +conv("dev-sys",[DEV,S,U])+conv("dev-tools",[DEV,U],tools=TOOLS)
+ +conv("res-obj",tool_turns({"c":1})[:2]+[{"role":"tool","tool_call_id":LONG_IDS,"content":{"a":[1,-0.0,1e20],"b":None}}],tools=TOOLS)
+ +conv("res-list",tool_turns({"c":1})[:2]+[{"role":"tool","tool_call_id":LONG_IDS,"name":"f","content":[1,"a",{"type":"text","text":"é\u2028"}]}],tools=TOOLS)
+ +conv("res-null",tool_turns({"c":1})[:2]+[{"role":"tool","tool_call_id":LONG_IDS,"content":None}],tools=TOOLS)
+ +conv("res-num",tool_turns({"c":1})[:2]+[{"role":"tool","tool_call_id":LONG_IDS,"content":1e20}],tools=TOOLS)
+ +conv("res-absent",tool_turns({"c":1})[:2]+[{"role":"tool","tool_call_id":LONG_IDS}],tools=TOOLS)
+ +conv("res-first",[{"role":"tool","tool_call_id":LONG_IDS,"content":"ok"},U],tools=TOOLS)
+ +conv("long",[S,{"role":"user","content":BIG},{"role":"assistant","content":BIG},U2])
+ +conv("deep",tool_turns(DEEP),tools=TOOLS)
+ +conv("u2028",[{"role":"user","content":"a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg\x1dh\x1ei"},{"role":"assistant","content":"\u2028a\u2028\n</think>\n\u00a0b\u3000 "},{"role":"user","content":"\u3000 x \u00a0"}])
+ +conv("emoji",[{"role":"system","content":"😀"},{"role":"user","content":"👨‍👩‍👧🇩🇪"},{"role":"assistant","content":"e\u0301"},{"role":"user","content":"ß"}])
+ +conv("think-odd",[U,{"role":"assistant","content":"</think>a</think>b<think>c"},U2,{"role":"assistant","content":"<think></think>"},U])
+ +conv("think-odd2",[U,{"role":"assistant","content":"<think>\n\n\nx"},U2,{"role":"assistant","content":"a<think>b</think>c","reasoning_content":"r"},U])
+ +conv("reason-null",[U,{"role":"assistant","content":"x","reasoning_content":None,"thinking":None,"reasoning":None},U2])
+ +conv("reason-num",[U,{"role":"assistant","content":"x","reasoning_content":5},U2])
+ +conv("reason-list",[U,{"role":"assistant","content":"x","reasoning_content":["a"]},U2])
+ +conv("date",[U],date_string="'\"x",enable_thinking=False)+conv("thinkoff",[S,U],enable_thinking=False)+conv("thinkoff-tools",tool_turns({"a":1}),tools=TOOLS,enable_thinking=False)
+ +conv("et-none",[U],enable_thinking=None)+conv("et-str",[U],enable_thinking="false")
+ +conv("docs",[U],documents=[{"title":"a\"b'","text":"\u2028","url":"x","n":[1,2.0,None]},{}])+conv("docs-str",[U],documents="abc")+conv("docs-strs",[U],documents=["a","b"])
+ +conv("tools-str",[U],tools="abc")+conv("tools-obj",[U],tools={"a":1})+conv("tools-null",[U],tools=None)+conv("tools-noparam",[U],tools=[{"type":"function","function":{"name":"x"}}])
+ +conv("tools-nastyparam",[U],tools=[{"type":"function","function":{"name":"x","description":None,"parameters":{"type":"object","properties":{"a":{"type":["string","integer"],"description":"d"},"b":{"type":"array"},"c":{"type":"object"},"d":{},"e":{"type":"string","enum":[]},"f":{"const":1e20},"g":{"oneOf":[{"type":"string"},{"type":"null"}]},"h":{"$ref":"#/x"},"i":{"type":"array","items":{"type":["a","b"]}},"j":{"type":"object","additionalProperties":{"type":"string"}},"k":{"default":[1,2.50,"x"]},"l":{"type":"integer","default":1e22,"minimum":-0.0}},"required":[]}}}])
+ +conv("tools-reqnull",[U],tools=[{"type":"function","function":{"name":"x","description":"d","parameters":{"type":"object","properties":None,"required":None}}}])
+ +conv("unknown-keys",[{"role":"user","content":"x","foo":{"a":1},"cache_control":{"type":"e"},"weight":0}],foo=[1,2],bar={"x":None},_x=1)
+ +conv("cfm",[U,{"role":"assistant","content":"  The weather  "}],continue_final_message=True)
+ +conv("name-null",[{"role":"user","name":None,"content":"x"},{"role":"assistant","name":"","content":"y"},{"role":"tool","name":None,"tool_call_id":None,"content":"z"}])
+ +conv("content-num",[{"role":"system","content":1e20},{"role":"user","content":-0.0},{"role":"assistant","content":True},{"role":"user","content":9007199254740993}])
+ +conv("content-dict",[{"role":"user","content":{"a":1,"text":"t"}},{"role":"assistant","content":{"type":"text","text":"q"}},U])
+ +conv("content-parts-odd",[{"role":"user","content":["a",{"type":"text"},{"text":"b"},{"type":"image"},{"type":"text","text":None}]},{"role":"assistant","content":[]},{"role":"user","content":[]}])
+ +conv("content-parts-odd2",[{"role":"system","content":[]},{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":" b\n"}]},{"role":"assistant","content":[{"type":"thinking","thinking":"hm","closed":True},{"type":"text","text":"c"}]},U])
+ +conv("role-missing",[{"content":"x"}])+conv("role-none",[{"role":None,"content":"x"}])+conv("role-caps",[{"role":"User","content":"x"}])+conv("msg-str",["abc"])+conv("msg-null",[None])+conv("msgs-null",None)
+ +[("noagp",{"messages":[S,U,A,U2],"bos_token":"<s>","eos_token":"</s>"}),("noagp-null",{"messages":[U],"add_generation_prompt":None,"bos_token":None,"eos_token":None}),("agp-str",{"messages":[U,A],"add_generation_prompt":"false"})]
+)
+CONVERSATIONS += NASTY_CONVERSATIONS
+
 
 def outcome(template, vars):
     """What the reference makes of it: {"out": text}, or {"err": message, "kind": exception}."""
