@@ -193,9 +193,9 @@ static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct 
 	}
 	b.n = 0;
 	if (!rc && e->info.has_chat_template) rc = model_template(e, o, "tool_use", &b, err);
-	if (!rc && b.n) e->format = answer_detect(lm_buf_cstr(&b), b.n);
 	if (!rc && b.n && chat_compile(&e->chat_tools, lm_buf_cstr(&b), b.n, &e->chat_err))
 		lm_log(LM_LOG_WARN, "the model's chat template for tools: %s", e->chat_err.msg);
+	else if (!rc && b.n) e->format = answer_detect(lm_buf_cstr(&b), b.n);
 	lm_buf_free(&b);
 	return rc < 0 ? rc : 0;
 }
