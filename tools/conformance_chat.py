@@ -243,6 +243,9 @@ def main():
     a.add_argument("-v", action="store_true", help="one line a template")
     a.add_argument("paths", nargs="+")
     o = a.parse_args()
+    for p in o.paths:
+        if not os.path.exists(p):
+            sys.exit(f"{p}: there is no such file or folder")
     n, renders, raised, family, bad = 0, 0, 0, 0, []
     with tempfile.TemporaryDirectory() as tmp, concurrent.futures.ThreadPoolExecutor(2) as pool:
         for name, text in templates(o.paths):

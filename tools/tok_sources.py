@@ -28,7 +28,7 @@ def vocabularies():
     """The folder with ggml-vocab-*.gguf out of the sources that llama-cpp-python ships; those under build/peers serve too.
     Its chat templates go beside it."""
     out, templates = f"{WORK}/vocab", f"{WORK}/templates"
-    if not os.path.exists(out + "/.ok"):
+    if not os.path.exists(templates + "/.ok"):
         for folder in (out, templates):
             os.makedirs(folder, exist_ok=True)
         tars = glob.glob("build/peers/llama_cpp_python-*.tar.gz") + glob.glob(f"{WORK}/llama_cpp_python-*.tar.gz")
@@ -41,7 +41,7 @@ def vocabularies():
                     ref.write(out, os.path.basename(m.name), t.extractfile(m).read())
                 if "/vendor/llama.cpp/models/templates/" in m.name and m.name.endswith(".jinja"):
                     ref.write(templates, os.path.basename(m.name), t.extractfile(m).read())
-        open(out + "/.ok", "w").close()
+        open(templates + "/.ok", "w").close()
     return out
 
 
