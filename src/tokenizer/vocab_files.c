@@ -152,7 +152,8 @@ static int bpe_parts(const struct folder *f, struct tok *t, struct lm_err *err)
 	return tok_parts(t, parse(f->row->normalizer), pre, parse(dec), err);
 }
 
-static int bpe_build(struct folder *f, struct words *w, struct tok *t, struct lm_err *err)
+/* The tokens' texts; t owns the mapping from here on. */
+static int take_words(struct folder *f, struct words *w, struct tok *t, struct lm_err *err)
 {
 	int rc = 0;
 	t->map = w->map;
@@ -161,6 +162,12 @@ static int bpe_build(struct folder *f, struct words *w, struct tok *t, struct lm
 	for (int i = 0; !rc && i < w->n; i++)
 		if (w->word[i].n) rc = vocab_set(t, i, w->word[i].s, w->word[i].n, TYPE_NORMAL, err);
 	if (!rc) rc = folder_texts(f, t, err);
+	return rc;
+}
+
+static int bpe_build(struct folder *f, struct words *w, struct tok *t, struct lm_err *err)
+{
+	int rc = take_words(f, w, t, err);
 	t->model = &model_bpe;
 	t->rank_by = RANK_MERGES;
 	t->bytes = true;
@@ -237,13 +244,7 @@ static json_t *bert_normalizer(const struct folder *f, struct lm_err *err)
 
 static int wordpiece_build(struct folder *f, struct words *w, struct tok *t, struct lm_err *err)
 {
-	int rc = 0;
-	t->map = w->map;
-	t->base = (const char *)t->map.data;
-	w->map = (struct lm_map){ 0 };
-	for (int i = 0; !rc && i < w->n; i++)
-		if (w->word[i].n) rc = vocab_set(t, i, w->word[i].s, w->word[i].n, TYPE_NORMAL, err);
-	if (!rc) rc = folder_texts(f, t, err);
+	int rc = take_words(f, w, t, err);
 	t->model = &model_wordpiece;
 	t->cont = (struct affix){ "##", 2 };
 	if (!rc) rc = vocab_index(t, err);
