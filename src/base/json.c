@@ -56,6 +56,20 @@ json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err)
 	return NULL;
 }
 
+const char *lm_json_kind(const json_t *v)
+{
+	if (!v) return "missing";
+	switch (json_typeof(v)) {
+	case JSON_OBJECT: return "an object";
+	case JSON_ARRAY: return "an array";
+	case JSON_STRING: return "a string";
+	case JSON_INTEGER:
+	case JSON_REAL: return "a number";
+	case JSON_NULL: return "null";
+	default: return "a boolean";
+	}
+}
+
 void lm_json_string(struct lm_buf *b, const char *s, size_t n)
 {
 	lm_buf_char(b, '"');

@@ -10,22 +10,9 @@
 enum { MAX_STOP = 16 };
 static const char WHITE[] = " \t\r\n\v\f";
 
-static const char *kind(const json_t *v)
-{
-	switch (json_typeof(v)) {
-	case JSON_OBJECT: return "an object";
-	case JSON_ARRAY: return "an array";
-	case JSON_STRING: return "a string";
-	case JSON_INTEGER:
-	case JSON_REAL: return "a number";
-	case JSON_NULL: return "null";
-	default: return "a boolean";
-	}
-}
-
 bool field_wrong(struct refusal *r, const char *name, const char *want, const json_t *v)
 {
-	return api_refuse(r, 400, "invalid_type", name, "%s must be %s, not %s", name, want, kind(v));
+	return api_refuse(r, 400, "invalid_type", name, "%s must be %s, not %s", name, want, lm_json_kind(v));
 }
 
 const char *field_text(const json_t *v, const char *name, struct refusal *r)

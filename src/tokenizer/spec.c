@@ -1,38 +1,24 @@
 /* spec.c - members of JSON objects. */
+#include "base/json.h"
 #include "tokenizer/spec.h"
 #include <string.h>
-
-static const char *name_of(const json_t *v)
-{
-	if (!v) return "missing";
-	switch (json_typeof(v)) {
-	case JSON_OBJECT: return "an object";
-	case JSON_ARRAY: return "an array";
-	case JSON_STRING: return "a string";
-	case JSON_INTEGER:
-	case JSON_REAL: return "a number";
-	case JSON_TRUE:
-	case JSON_FALSE: return "a truth value";
-	default: return "null";
-	}
-}
 
 const char *spec_type(const char *kind, const json_t *spec, struct lm_err *err)
 {
 	if (!json_is_object(spec)) {
-		lm_fail(err, LM_EFORMAT, "the %s must be an object, found %s", kind, name_of(spec));
+		lm_fail(err, LM_EFORMAT, "the %s must be an object, found %s", kind, lm_json_kind(spec));
 		return NULL;
 	}
 	const json_t *type = json_object_get(spec, "type");
 	if (json_is_string(type)) return json_string_value(type);
-	lm_fail(err, LM_EFORMAT, "the %s needs a \"type\" that is a string, found %s", kind, name_of(type));
+	lm_fail(err, LM_EFORMAT, "the %s needs a \"type\" that is a string, found %s", kind, lm_json_kind(type));
 	return NULL;
 }
 
 int spec_wrong(const struct spec_of *f, const char *name, const char *want, struct lm_err *err)
 {
 	return lm_fail(err, LM_EFORMAT, "%s %s: \"%s\" must be %s, found %s", f->kind, f->type, name, want,
-		       name_of(json_object_get(f->spec, name)));
+		       lm_json_kind(json_object_get(f->spec, name)));
 }
 
 int spec_bool(bool *out, const struct spec_of *f, const char *name, struct lm_err *err)
