@@ -138,27 +138,24 @@ static void guess_types(struct tok *t)
 }
 
 /* What the kinds of GGUF vocabularies add when the metadata is silent. */
-static void post(struct tok *t, unsigned family_flags)
+static void post(struct tok *t, unsigned flags)
 {
-	bool spm = t->rank_by == RANK_SCORE && t->model == &model_bpe, bert = t->model == &model_wordpiece;
-	bool t5 = t->model == &model_unigram, gemma4 = t->model == &model_bpe && t->byte_fallback && !spm;
-	bool bos = spm || bert || gemma4 || family_flags & FAMILY_BOS, eos = t5, sep = bert || family_flags & FAMILY_SEP;
+	bool bos = flags & FAMILY_BOS, eos = flags & KIND_EOS, sep = flags & FAMILY_SEP;
 	file_bool(t->file, "tokenizer.ggml.add_bos_token", &bos);
 	bool said = file_bool(t->file, "tokenizer.ggml.add_eos_token", &eos);
 	file_bool(t->file, "tokenizer.ggml.add_sep_token", &sep);
 	int first = t->role[TOK_BOS], last = t->role[TOK_EOS];
-	if (bert && t->role[TOK_CLS] >= 0) first = t->role[TOK_CLS];
+	if (flags & KIND_CLS && t->role[TOK_CLS] >= 0) first = t->role[TOK_CLS];
 	if (!eos && sep && !said && t->role[TOK_SEP] >= 0) last = t->role[TOK_SEP];
 	else if (eos && last < 0) last = t->role[TOK_SEP];
-	if (bos || gemma4)
-		if (first >= 0) t->before[t->n_before++] = first;
+	if ((bos || flags & KIND_BOS_ALWAYS) && first >= 0) t->before[t->n_before++] = first;
 	if ((eos || (sep && !said)) && last >= 0) t->after[t->n_after++] = last;
 }
 
-int roles_gguf(struct tok *t, unsigned family_flags, struct lm_err *err)
+int roles_gguf(struct tok *t, unsigned flags, struct lm_err *err)
 {
 	static const int spm_default[] = {[TOK_BOS] = 1, [TOK_EOS] = 2};
-	bool spm = t->rank_by == RANK_SCORE && t->model == &model_bpe;
+	bool spm = flags & KIND_SPM_IDS;
 	int rc = 0;
 	for (int r = 0; r < N_ROLE && !rc; r++) rc = read_id(t, role_key[r], &t->role[r], err);
 	if (rc) return rc;
@@ -170,6 +167,6 @@ int roles_gguf(struct tok *t, unsigned family_flags, struct lm_err *err)
 	if (!file_has(t->file, "tokenizer.ggml.token_type")) guess_types(t);
 	rc = load_ends(t, err);
 	if (t->role[TOK_BOS] < 0) t->role[TOK_BOS] = t->role[TOK_CLS];
-	post(t, family_flags);
+	post(t, flags);
 	return rc;
 }

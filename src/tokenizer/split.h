@@ -30,7 +30,12 @@ int split_run(const struct split *sp, struct split_work *w, const char *s, size_
 enum family_flag {
 	FAMILY_IGNORE_MERGES = 1,
 	FAMILY_BOS = 2,                                    /* begins with BOS unless the metadata says otherwise */
-	FAMILY_SEP = 4                                     /* ends with SEP unless the metadata says otherwise */
+	FAMILY_SEP = 4,                                    /* ends with SEP unless the metadata says otherwise */
+	/* of the kinds of vocabularies (tok_gguf.c), beside those of their families */
+	KIND_EOS = 8,                                      /* ends with EOS unless the metadata says otherwise */
+	KIND_BOS_ALWAYS = 16,                              /* whatever the metadata says */
+	KIND_CLS = 32,                                     /* CLS is what it begins with */
+	KIND_SPM_IDS = 64                                  /* BOS is 1 and EOS 2 where the metadata is silent */
 };
 struct family {
 	const char *names;                                 /* each between spaces: " gpt-2 phi-2 " */

@@ -16,29 +16,30 @@ struct kind {
 	const char *name;
 	const struct model *model;
 	enum rank_by rank_by;
+	unsigned flags; /* enum family_flag */
 	bool bytes, byte_fallback, fuse_unk, by_family, scores;
 	const char *normalizer, *pre_tokenizer, *decoder;
 };
 static const struct kind kinds[] = {
 	{ .name = "gpt2", .model = &model_bpe, .rank_by = RANK_MERGES, .bytes = true, .by_family = true,
 	  .decoder = "{\"type\":\"ByteLevel\"}" },
-	{ .name = "llama", .model = &model_bpe, .rank_by = RANK_SCORE, .byte_fallback = true, .fuse_unk = true,
+	{ .name = "llama", .flags = FAMILY_BOS | KIND_SPM_IDS, .model = &model_bpe, .rank_by = RANK_SCORE, .byte_fallback = true, .fuse_unk = true,
 	  .scores = true,
 	  .normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"" MARK "\"},"
 			"{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" MARK "\"}]}",
 	  .decoder = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"" MARK "\"},"
 		     "\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},"
 		     "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}" },
-	{ .name = "gemma4", .model = &model_bpe, .rank_by = RANK_MERGES, .byte_fallback = true, .fuse_unk = true,
+	{ .name = "gemma4", .flags = FAMILY_BOS | KIND_BOS_ALWAYS, .model = &model_bpe, .rank_by = RANK_MERGES, .byte_fallback = true, .fuse_unk = true,
 	  .normalizer = "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" MARK "\"}",
 	  .decoder = "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"" MARK "\"},"
 		     "\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}]}" },
-	{ .name = "bert", .model = &model_wordpiece,
+	{ .name = "bert", .flags = FAMILY_BOS | FAMILY_SEP | KIND_CLS, .model = &model_wordpiece,
 	  .normalizer = "{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,"
 			"\"strip_accents\":null,\"lowercase\":true}",
 	  .pre_tokenizer = "{\"type\":\"BertPreTokenizer\"}",
 	  .decoder = "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}" },
-	{ .name = "t5", .model = &model_unigram, .scores = true, .fuse_unk = true,
+	{ .name = "t5", .flags = KIND_EOS, .model = &model_unigram, .scores = true, .fuse_unk = true,
 	  .normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"\"}",
 	  .pre_tokenizer = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},{\"type\":"
 			   "\"Metaspace\",\"replacement\":\"" MARK "\",\"prepend_scheme\":\"always\",\"split\":true}]}",
@@ -285,7 +286,7 @@ static int load(struct tok *t, const struct kind *k, const struct family *fam, s
 	if (!rc) rc = load_parts(t, k, fam, err);
 	if (!rc) t->bytes = t->bytes && split_gives_bytes(t->split);
 	if (!rc) rc = vocab_index(t, err);
-	if (!rc) rc = roles_gguf(t, fam ? fam->flags : 0, err);
+	if (!rc) rc = roles_gguf(t, k->flags | (fam ? fam->flags : 0), err);
 	if (!rc) rc = load_added(t, err);
 	t->unk = t->role[TOK_UNK];
 	return rc ? rc : vocab_finish(t, err);

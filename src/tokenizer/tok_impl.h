@@ -184,7 +184,8 @@ bool is_filler(const char *s, size_t n); /* "[PAD123]" */
 int tok_parts(struct tok *t, json_t *norm, json_t *pre, json_t *dec, struct lm_err *err);
 
 /* ---- roles.c: bos, eos, ..., end of generation ---- */
-int roles_gguf(struct tok *t, unsigned family_flags, struct lm_err *err);
+/* flags: enum family_flag, of the family and of the kind together. */
+int roles_gguf(struct tok *t, unsigned flags, struct lm_err *err);
 /* The ends of generation that the tokens' texts tell, after the roles are set. */
 void roles_ends(struct tok *t, bool eot_stated);
 void roles_add_end(struct tok *t, int32_t id);
