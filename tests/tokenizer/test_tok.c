@@ -560,3 +560,37 @@ LM_TEST(tok_too_long)
 	tok_free(t);
 	file_close(f);
 }
+
+/* What each kind of vocabulary puts around a text when the metadata does not say; gemma4 its BOS whatever it says. */
+LM_TEST(tok_kinds_add)
+{
+	static const struct { const char *model; bool first, last; } c[] = {
+		{ "bert", true, true }, { "t5", false, true }, { "gemma4", true, false }, { "llama", true, false }
+	};
+	static const int32_t kinds[4] = { 1, 1, 3, 3 };
+	for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+		struct gg g;
+		struct file *f;
+		struct tok *t;
+		struct lm_err e = { 0 };
+		int32_t ids[16];
+		start(&g);
+		key_str(&g, "model", c[i].model);
+		key_list(&g, "tokens", "\xE2\x96\x81" "a,b,<s>,</s>");
+		key_list(&g, "merges", "a b");
+		key_i32s(&g, "token_type", FT_I32, kinds, 4);
+		key_i32s(&g, "scores", FT_F32, scores, 4);
+		static const char *const role[] = { "bos_token_id", "eos_token_id", "seperator_token_id" };
+		for (int k = 0; k < 3; k++) {
+			key(&g, role[k], FT_U32);
+			u32(&g, k ? 3 : 2);
+		}
+		assert_ok(load(&g, &f, &t, &e), e);
+		int n = tok_encode(t, "a", 1, TOK_ADD_BOS | TOK_ADD_EOS, ids, 16, &e);
+		assert_true(n > 0 && n <= 16);
+		if ((ids[0] == 2) != c[i].first || (ids[n - 1] == 3) != c[i].last) fail_msg("%s", c[i].model);
+		tok_free(t);
+		file_close(f);
+		lm_buf_free(&g.b);
+	}
+}
