@@ -214,7 +214,7 @@ static int list_ends(struct lm_engine *e, struct lm_err *err)
 static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
 {
 	int rc = device_open(&e->be, o->device, o->n_threads, o->cpu_level, err);
-	if (!rc) rc = model_load(&e->model, e->file, e->be, err);
+	if (!rc) rc = model_load(&e->model, e->file, e->be, NULL, err);
 	if (rc) return rc;
 	e->n_vocab = e->info.n_vocab = model_info(e->model)->n_vocab;
 	if (tok_vocab(e->tok) > e->n_vocab)

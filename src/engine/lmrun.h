@@ -5,9 +5,12 @@
 
 struct lm_engine; struct lm_request;
 
+/* A low-rank adapter: a PEFT folder, its file, or a GGUF.  scale: weight at which requests that say nothing use it. */
+struct lm_lora { const char *path; float scale; };
+
 struct lm_engine_opt {
-	const char *model;                 /* path of a GGUF file, or of a folder with one; with vocab_only also of a Hugging
-	                                      Face folder or one of its tokenizer files */
+	const char *model;                 /* path of a GGUF file, of a folder with one, or of a Hugging Face folder; with
+	                                      vocab_only also of a tokenizer file */
 	const char *device;                /* "cpu" (NULL), "ref", "cuda:0", "metal" */
 	int n_threads;                     /* 0: all this process may use */
 	int n_ctx;                         /* 0: the model's, limited by memory */
@@ -15,6 +18,9 @@ struct lm_engine_opt {
 	const char *kv_type;               /* "f16" (NULL), "f32", "q8_0"; "auto": f32 where score asks for it, else f16 */
 	const char *chat_template;         /* template text, or a built-in name; NULL: the model's own */
 	const char *cpu_level;             /* LMRUN_CPU or NULL */
+	const char *precision;             /* of float weights: "auto" (NULL: as in the file), "f32", "f16", "bf16" */
+	const char *quantize;              /* float weights on load: "none" (NULL), "q8_0" = "int8", "nf4", "q4_0" = "int4" */
+	const struct lm_lora *lora; int n_lora;    /* adapters, loaded at open; a request chooses among them */
 	bool vocab_only;                   /* tokenizer and chat template alone: no weights are needed or read, lm_submit refuses */
 };
 

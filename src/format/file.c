@@ -1,5 +1,6 @@
 /* file.c - the common view: opening, the name indexes, typed access to metadata.
  * Whatever a reader put in struct file has been checked against the file, so nothing here can run past it. */
+#include "format/derive.h"
 #include "format/view.h"
 #include <float.h>
 #include <math.h>
@@ -72,13 +73,32 @@ void file_close(struct file *f)
 }
 
 const char *file_path(const struct file *f) { return f->path; }
+bool file_is_folder(const struct file *f) { return f->folder; }
 uint64_t file_bytes(const struct file *f) { return f->bytes; }
 int file_count(const struct file *f) { return f->n_tensors; }
 int file_n_keys(const struct file *f) { return f->n_keys; }
 
 struct file_about file_about(const struct file *f)
 {
-	return (struct file_about){ "GGUF", f->version, f->alignment, f->n_parts > 0 ? f->n_parts : 1 };
+	return (struct file_about){ f->folder ? "Hugging Face folder" : "GGUF", f->version, f->alignment, f->n_parts > 0 ? f->n_parts : 1 };
+}
+
+int64_t tensor_n_rows(const struct tensor *t)
+{
+	int64_t n = 1;                           /* the product was checked at open */
+	for (int i = 0; i + 1 < t->n_dims; i++) n *= t->dim[i];
+	return n;
+}
+
+int tensor_rows(const struct tensor *t, int64_t row, int64_t n, void *dst, struct lm_err *err)
+{
+	int64_t bytes = quant_row_bytes(t->type, t->dim[t->n_dims - 1]);
+	if (bytes < 0 || row < 0 || n < 0 || row > tensor_n_rows(t) - n)
+		return lm_fail(err, LM_EINVAL, "%s: rows %lld to %lld are not there", t->name, (long long)row,
+			       (long long)(row + n));
+	if (!t->data) return t->how->rows(t->how, row, n, dst, err);
+	memcpy(dst, (const char *)t->data + row * bytes, (size_t)(n * bytes));
+	return 0;
 }
 
 const struct tensor *file_at(const struct file *f, int i)

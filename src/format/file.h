@@ -1,32 +1,43 @@
 /* file.h - one view of a model on disk, whatever the container: typed metadata + named tensors.
  * GGUF is the canonical vocabulary; other containers are presented under its keys and tensor names, so nothing
  * above this line knows which container was opened.  Everything returned points into the mapping and dies with
- * file_close.  Read-only after open: share freely between threads. */
+ * file_close.  Read-only after open: share freely between threads.
+ *
+ * What differs from a GGUF when a Hugging Face folder was opened (src/format/hf.h):
+ *   experts    one matrix each, "blk.3.ffn_gate.7.weight" (the names of early GGUFs), instead of one stacked tensor
+ *   q and k    rows in the checkpoint's order; the key "<arch>.rope.interleaved" = false says so where it matters
+ *   derived    tensors that do not lie in the file as they are presented: data is NULL, tensor_rows makes them */
 #pragma once
 #include "quant/quant.h"
 
 struct file;
-enum file_fix { FIX_NONE, FIX_PERMUTE_QK, FIX_ADD_ONE, FIX_NEG_EXP, FIX_TRANSPOSE };
+struct derived;              /* how the rows of a tensor are made; format/derive.h */
 struct tensor {
 	const char *name;        /* canonical, NUL-terminated: "blk.3.attn_q.weight" */
 	enum dtype type;
 	int n_dims;              /* 1..4 */
 	int64_t dim[4];          /* slowest first: a weight is dim = {rows (out), cols (in)}; unused entries are 1 */
-	const void *data;        /* into the mapping; never written */
+	const void *data;        /* into the mapping, maybe unaligned; never written.  NULL: derived */
 	uint64_t size;           /* bytes; verified against type, dims and the file at open */
-	enum file_fix fix;       /* applied when the model binds the tensor */
+	const struct derived *how;
 };
+/* Rows [row, row+n) of t, counted over all its dimensions but the last, as t->type has them, to dst.  Any thread.
+ * LM_ENOMEM; LM_EFORMAT when only the values show that the file is wrong. */
+int tensor_rows(const struct tensor *t, int64_t row, int64_t n, void *dst, struct lm_err *err);
+int64_t tensor_n_rows(const struct tensor *t);
 
 /* Limits on what a file may claim (docs: RELIABILITY 1). */
 enum { FILE_MAX_TENSORS = 1 << 20, FILE_MAX_KEYS = 1 << 20, FILE_MAX_ARRAY = 64 << 20, FILE_MAX_STRING = 16 << 20 };
 
-/* Opens a .gguf (any part of a split opens the whole).  LM_EIO: cannot be opened; LM_EFORMAT/EUNSUPPORTED: not a
- * model we can read.  The sentence names the path and the key or tensor. */
+/* Opens a .gguf (any part of a split opens the whole), or a Hugging Face folder: config.json beside model.safetensors,
+ * its shards, or pytorch_model*.bin.  LM_EIO: cannot be opened; LM_EFORMAT/EUNSUPPORTED: not a model we can read.  The
+ * sentence names the path and the key or tensor. */
 int file_open(struct file **out, const char *path, struct lm_err *err);
 /* The same over bytes in memory, which must outlive the file (fuzzing, tests). */
 int file_open_mem(struct file **out, const void *data, size_t size, struct lm_err *err);
 void file_close(struct file *f);                           /* NULL is fine */
 const char *file_path(const struct file *f);               /* as given to file_open; "" for memory */
+bool file_is_folder(const struct file *f);                 /* the tokenizer then comes from files beside (tok_open) */
 uint64_t file_bytes(const struct file *f);                 /* all parts together */
 /* How the file is built, for people who look into one. */
 struct file_about { const char *container; int version; uint64_t alignment; int n_parts; };

@@ -26,6 +26,7 @@ struct file {
 	int n_parts;
 	uint64_t bytes, hash_key[2];
 	int version;
+	bool folder;             /* of Hugging Face; else a GGUF */
 	uint64_t alignment;
 	struct key *key;
 	int n_keys, cap_keys;

@@ -39,7 +39,15 @@ enum rope_kind { ROPE_NONE, ROPE_PAIRS /* (0,1)(2,3).. */, ROPE_HALVES /* (0,d/2
 /* RoPE: angle = pos * inv_freq[i], cos and sin multiplied by `mscale`.  inv_freq is a host array of dims/2 doubles
  * made at load (base, scaling, factors are folded in there), so no device knows a scaling type. */
 struct rope { enum rope_kind kind; int dims; float mscale; const double *inv_freq; };
-struct attn { int n_head, n_kv, dim_k, dim_v; float scale, softcap /* 0: none */; int window /* 0: all */; bool causal; };
+/* window: causal, the keys with 0 <= i-j < window; else those with |i-j| <= window/2; 0: all.  Without a causal mask all
+ * rows of a sequence are in one pass.  sinks: [n_head] f32 logits that join the softmax's sum without a value. */
+struct attn {
+	int n_head, n_kv, dim_k, dim_v;
+	float scale, softcap /* 0: none */;
+	int window;
+	bool causal;
+	const struct mat *sinks;         /* NULL, or base NULL: none */
+};
 
 /* KV blocks hold KV_BLOCK positions; attention works in absolute chunks of KV_CHUNK positions (exact.h). */
 enum { KV_BLOCK = 32, KV_CHUNK = 256 };
@@ -52,6 +60,10 @@ struct seqs {
 	const int32_t *pos;          /* [n_rows] absolute position of the row */
 	const int32_t *seq;          /* [n_rows] index into the two arrays below */
 	const int32_t *const *table; /* [n_seqs] KV block ids: position p lives in block table[s][p / KV_BLOCK] */
+	/* [n_seqs] which row of the recurrent state matrices is the sequence's; NULL for models without such state.  A row at
+	 * position 0 starts from zeros, whatever the state holds; so nobody clears it.  Rows go on from where the state
+	 * stands: the one before them was the last to be computed. */
+	const int32_t *slot;
 };
 
 /* One layer's cache.  k: rows = number of blocks, stride = bytes of one block's keys, type = the KV type (cols is
@@ -60,6 +72,25 @@ struct seqs {
  * Q8_0: int8 with one f32 scale per 32 elements of a head's row; each head holds its values, then its scales:
  * K [n_kv]{ [2][dim_k/4][16][4], scales [2][dim_k/32][16] }; V [n_kv]{ [32][dim_v], scales [32][dim_v/32] }.  (kernels/kv.h) */
 struct kv { struct mat k, v; };
+
+/* ---- mixture of experts */
+enum gate_kind { GATE_SOFTMAX, GATE_SIGMOID };
+struct moe {
+	int n_expert, n_used;
+	enum gate_kind gate;             /* how logits of all experts become scores */
+	bool chosen_softmax;             /* softmax over the chosen logits only (gpt-oss, GraniteMoe) */
+	bool renorm;                     /* the weights of the chosen are divided by their sum */
+	float scale;                     /* then multiplied */
+	int n_group, n_group_used;       /* > 1: experts outside the n_group_used best of n_group groups are out */
+	bool group_top2;                 /* a group counts as the sum of its two best scores, not as its best */
+};
+/* The experts of a layer: arrays of n_expert matrices; biases are [n_expert] rows, base NULL: none. */
+struct experts {
+	const struct mat *gate, *up, *down;      /* gate NULL: down(act(up(x))) */
+	struct mat bgate, bup, bdown;
+	enum act act;
+	int n_ff;
+};
 
 struct backend;
 struct backend_ops {
@@ -92,6 +123,15 @@ struct backend_ops {
 	void (*rope)(struct backend *b, struct mat x, int head_dim, const struct seqs *s, const struct rope *r);
 	void (*kv_put)(struct backend *b, const struct kv *kv, struct mat k, struct mat v, const struct attn *a, const struct seqs *s);
 	void (*attend)(struct backend *b, struct mat y, struct mat q, const struct kv *kv, const struct attn *a, const struct seqs *s);
+	/* Ops below are for some families only: NULL where a device lacks them, and model_load refuses the model then. */
+	/* mixture of experts */
+	/* sel: I32 [rows][n_used], weight: f32 [rows][n_used]; logits: [rows][n_expert], overwritten.  bias: [n_expert], added to
+	 * the scores for choosing only.  Chosen by falling score, the lower id first among equals. */
+	void (*route)(struct backend *b, struct mat sel, struct mat weight, struct mat logits, const struct mat *bias,
+	              const struct moe *m);
+	/* y[t] = sum over k ascending of weight[t][k] * expert sel[t][k] of x[t] */
+	void (*experts)(struct backend *b, struct mat y, struct mat x, const struct experts *e, struct mat sel, struct mat weight);
+	/* recurrent */
 };
 struct backend {             /* first member of ref/cpu/cuda/metal structs */
 	const struct backend_ops *op;

@@ -69,6 +69,7 @@ struct binder {
 	const struct file *f;
 	const struct alias *alias;
 	int n_alias;
+	const struct model_opt *o;
 	const struct tensor **bound;      /* [file_count] */
 	int n_bound;
 	struct lm_err *err;
@@ -138,25 +139,43 @@ static int bind_vector(struct binder *b, struct mat *out, const struct tensor *t
 	if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16)
 		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s, expected f32, f16 or bf16", t->name,
 		               quant_info(t->type) ? quant_info(t->type)->name : "unknown");
-	if (!v) return lm_fail(b->err, LM_ENOMEM, "out of memory for %s", t->name);
-	quant_info(t->type)->decode(v, t->data, n);
+	void *raw = v ? lm_malloc(t->size) : NULL;
+	if (!raw) return lm_fail(b->err, LM_ENOMEM, "out of memory for %s", t->name);
+	int rc = tensor_rows(t, 0, tensor_n_rows(t), raw, b->err);
+	if (!rc) quant_info(t->type)->decode(v, raw, n);
+	lm_free(raw);
+	if (rc) return rc;
 	*out = (struct mat){
 		.rows = 1, .cols = n, .stride = (int64_t)n * (int64_t)sizeof *v, .type = DT_F32
 	};
 	return m->be->op->import(m->be, out, v, b->err);
 }
 
-static int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols)
+/* The type in which a matrix is used.  Only float ones change, and rows that the type has no blocks for do not. */
+static enum dtype wanted(const struct model_opt *o, const struct tensor *t, bool layer)
+{
+	bool f = t->type == DT_F32 || t->type == DT_F16 || t->type == DT_BF16;
+
+	if (f && layer && o->quantize != DT_COUNT && quant_row_bytes(o->quantize, t->dim[t->n_dims - 1]) > 0)
+		return o->quantize;
+	return f && o->precision != DT_COUNT ? o->precision : t->type;
+}
+
+static int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols, bool layer)
 {
 	struct model *m = b->m;
-	const struct dtype_info *info = quant_info(t->type);
-	int64_t stride = quant_row_bytes(t->type, cols);
+	enum dtype type = wanted(b->o, t, layer);
+	const struct dtype_info *info = quant_info(type);
+	int64_t stride = quant_row_bytes(type, cols);
+	const void *data;
+	int rc;
 
-	if (!info || stride < 0 || !m->be->op->has(m->be, t->type))
+	if (!info || stride < 0 || !m->be->op->has(m->be, type))
 		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies",
 			       t->name, info ? info->name : "unknown", m->be->name);
-	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = t->type };
-	return m->be->op->import(m->be, out, t->data, b->err);
+	if ((rc = model_make(m, t, type, b->o->n_threads, &data, b->err))) return rc;
+	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = type };
+	return m->be->op->import(m->be, out, data, b->err);
 }
 
 /* The tensor that fills slot s of layer il (-1: of the model), under the family's aliases; NULL: absent. */
@@ -184,21 +203,21 @@ static int bind_slot(struct binder *b, const struct slot *s, int il)
 	int rows, cols, rc;
 
 	if (!t) return s->required ? lm_fail(b->err, LM_EFORMAT, "the tensor %s is missing", name) : 0;
-	if (t->fix != FIX_NONE) return lm_fail(b->err, LM_EUNSUPPORTED, "%s: needs a transform", t->name);
 	if (out->base)
 		return lm_fail(b->err, LM_EFORMAT, "%s: another tensor already fills its place", t->name);
 	if ((rc = check_shape(b, s, l, t, &rows, &cols))) return rc;
 	if (s->rows == ONE) rc = bind_vector(b, out, t, cols);
-	else rc = bind_matrix(b, out, t, rows, cols);
+	else rc = bind_matrix(b, out, t, rows, cols, l != NULL);
 	if (rc) return rc;
 	b->bound[b->n_bound++] = t;
-	m->info.n_bytes += t->size;
+	uint64_t size = (uint64_t)out->stride * (uint64_t)rows;
+	m->info.n_bytes += size;
 	m->info.n_params += (uint64_t)rows * (uint64_t)cols;
 	if (l) {
-		m->info.token_bytes += t->size;
+		m->info.token_bytes += size;
 		if (s->rows != ONE) m->info.token_macs += (uint64_t)rows * (uint64_t)cols;
 	}
-	if (s->rows != ONE && t->type != DT_F32) m->info.f32_weights = false;
+	if (s->rows != ONE && out->type != DT_F32) m->info.f32_weights = false;
 	return 0;
 }
 
@@ -293,9 +312,9 @@ static int bind_all(struct binder *b)
 }
 
 int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias,
-	       struct lm_err *err)
+	       const struct model_opt *o, struct lm_err *err)
 {
-	struct binder b = { m, f, alias, n_alias, NULL, 0, err };
+	struct binder b = { m, f, alias, n_alias, o, NULL, 0, err };
 	int rc;
 
 	m->info.f32_weights = true;

@@ -62,6 +62,7 @@ int model_forward(const struct model *m, struct state *s, const struct batch *b,
 
 	if ((rc = check_batch(m, s, &b->at, err))) return rc;
 	f.at = &b->at;
+	f.batch = b;
 	for (size_t i = 0; i < sizeof act / sizeof act[0]; i++) *act[i] = mat_rows(*act[i], 0, n);
 	for (int i = 0; i < n; i++)
 		if (b->want[i]) s->want[n_want++] = i;

@@ -110,6 +110,8 @@ static int scaling_load(struct hparams *hp, const struct file *f, const char *ar
 
 	full(name, arch, "rope.scaling.finetuned");
 	hp->rope.off = number(f, name, &on) && on == 0;
+	full(name, arch, "rope.interleaved");     /* ours: folders keep q and k as the checkpoint has them */
+	hp->ropes_given = file_bool(f, name, &hp->ropes_interleaved);
 	if (hp->rope.factor == 0) hp->rope.factor = 1;
 	if (!hp->rope.n_ctx_orig) hp->rope.n_ctx_orig = hp->n_ctx_train;
 	hp->rope.scaling = SCALE_LINEAR;          /* what a factor alone means */

@@ -7,7 +7,8 @@ enum {                         /* limits on what a file may claim, checked befor
 };
 enum wiring { WIRE_SEQUENTIAL,   /* x += mix(norm(x)); x += ffn(norm(x)); a missing norm is skipped, a present
                                     post-norm is applied to the branch before the add */
-              WIRE_PARALLEL };   /* x += mix(norm(x)) + ffn(norm(x)); one norm may serve both */
+              WIRE_PARALLEL,     /* x += mix(norm(x)) + ffn(norm(x)); one norm may serve both */
+              WIRE_POST };       /* x = norm(x + mix(x)); x = norm(x + ffn(x)): BERT */
 enum rope_scaling { SCALE_NONE, SCALE_LINEAR, SCALE_YARN, SCALE_LONGROPE };
 struct every { uint8_t period, at; };          /* layer il is special when il % period == at; 0: never */
 
@@ -23,6 +24,10 @@ struct hparams {
 	float attn_scale;                          /* 0: 1/sqrt(dim_k) */
 	int window;                                /* of the layers that slide; 0: none do */
 	bool parallel;                             /* the key use_parallel_residual */
+	bool causal;
+	bool ropes_interleaved, ropes_given;       /* the key rope.interleaved, and whether it was there */
+	struct moe moe;                            /* n_expert 0: dense */
+	int n_ff_exp, n_ff_shexp;                  /* widths of an expert, of the shared one; 0: none */
 	struct {
 		int dims, n_ctx_orig;                  /* dims 0: the whole head */
 		float base, base_local, factor, attn_factor, yarn_attn_factor, beta_fast, beta_slow;
@@ -31,11 +36,11 @@ struct hparams {
 	} rope;
 };
 
-enum mix_kind { MIX_ATTN, MIX_COUNT };
-enum ffn_kind { FFN_DENSE, FFN_COUNT };
+enum mix_kind { MIX_NONE, MIX_ATTN, MIX_MLA, MIX_MAMBA, MIX_MAMBA2, MIX_CONV, MIX_DELTA, MIX_COUNT };
+enum ffn_kind { FFN_NONE, FFN_DENSE, FFN_MOE, FFN_COUNT };
 struct normw { struct mat w, b; };             /* w.base NULL: this norm does not exist */
 struct layer {
-	enum mix_kind mix;
+	enum mix_kind mix[2];                      /* two where they run side by side on the same input (Falcon-H1) */
 	enum ffn_kind ffn;
 	int n_ff;
 	bool local;                                /* slides, or ropes as sliding layers do */
@@ -53,6 +58,7 @@ struct model {
 	struct mat embd, pos_embd, head, bhead, rope_freqs, rope_short, rope_long;
 	struct normw out_norm;
 	struct layer *layer;
+	struct made *made;
 	int max_q, max_kv, max_o, max_ff;          /* widest rows over the layers; max_kv serves k and v */
 };
 
@@ -63,7 +69,10 @@ int keys_layer(int *out, const struct file *f, const char *arch, const char *key
 	       int max, struct lm_err *err);
 struct alias { const char *from, *to; };       /* tensor `from` fills slot `to` */
 int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias,
-	       struct lm_err *err);
+	       const struct model_opt *o, struct lm_err *err);
+struct made { void *p; size_t n; struct made *next; };   /* pages that hold a tensor made at load */
+/* The tensor in memory in type `want`, made by n_threads; a mapped one of that type is given as it lies.  make.c */
+int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data, struct lm_err *err);
 /* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
 const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled);
 float model_rope_mscale(const struct hparams *hp);
@@ -73,14 +82,17 @@ struct fwd {
 	const struct model *m;
 	struct state *st;
 	const struct seqs *at;
+	const struct batch *batch;
 	struct backend *be;
 	struct mat x, h, y, q, k, v, o, g, u;      /* residual, branch input, branch output; attention; ffn */
+	struct mat y2;                             /* branch of a second mixer; empty in models without */
 };
 void fwd_tap(const struct fwd *f, const char *name, int il, const struct mat *x);
 void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n);
 void fwd_block(const struct fwd *f, int il);
 
-/* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn. */
+/* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn.  One file
+ * each: mix_attn.c, ffn.c, ...  block.c lists them; an entry is NULL until the mechanism is built. */
 typedef void mix_fn(const struct fwd *f, int il);
 typedef void ffn_fn(const struct fwd *f, int il);
 mix_fn mix_attn;

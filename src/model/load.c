@@ -36,6 +36,7 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 	if (row->flags & AF_LOGIT_DIV) hp->logit_scale = 1 / hp->logit_scale;
 	if (hp->window < 0) hp->window = row->window;
 	if (!(row->flags & AF_ROPE_SWITCH)) hp->rope.off = false;
+	hp->causal = true;
 	if (hp->rope.base_local == 0)
 		hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
 	return 0;
@@ -107,8 +108,8 @@ static int load_layer(struct model *m, const struct file *f, const struct arch *
 	a->scale = m->hp.attn_scale > 0 ? m->hp.attn_scale : (float)(1 / sqrt(a->dim_k));
 	a->softcap = m->hp.attn_softcap;
 	a->window = l->local ? m->hp.window : 0;
-	a->causal = true;
-	l->mix = MIX_ATTN;
+	a->causal = m->hp.causal;
+	l->mix[0] = MIX_ATTN;
 	l->ffn = FFN_DENSE;
 	if (!m->hp.rope.dims) m->hp.rope.dims = a->dim_k;
 	if (row->rope != ROPE_NONE && (m->hp.rope.dims > a->dim_k || m->hp.rope.dims % 2))
@@ -118,11 +119,18 @@ static int load_layer(struct model *m, const struct file *f, const struct arch *
 	return 0;
 }
 
+/* Which elements of a head turn together: as the row says, unless the file knows better. */
+static enum rope_kind pairing(const struct hparams *hp, const struct arch *row)
+{
+	if (row->rope == ROPE_NONE || !hp->ropes_given) return row->rope;
+	return hp->ropes_interleaved ? ROPE_PAIRS : ROPE_HALVES;
+}
+
 static int load_ropes(struct model *m, const struct arch *row, struct lm_err *err)
 {
 	const struct hparams *hp = &m->hp;
 	bool plain = row->flags & AF_LOCAL_PLAIN;
-	struct rope all = { row->rope, hp->rope.dims, model_rope_mscale(hp), NULL }, local = all;
+	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all;
 
 	if (row->rope == ROPE_NONE || hp->rope.off) return 0;
 	all.inv_freq = model_rope_freqs(m, all.dims, hp->rope.base, true);
@@ -191,7 +199,7 @@ static void fill_info(struct model *m, const struct arch *row)
 	}
 }
 
-static int load(struct model *m, const struct file *f, struct lm_err *err)
+static int load(struct model *m, const struct file *f, const struct model_opt *o, struct lm_err *err)
 {
 	const struct arch *row = NULL;
 	int rc, n_alias = sizeof row->alias / sizeof row->alias[0];
@@ -205,7 +213,7 @@ static int load(struct model *m, const struct file *f, struct lm_err *err)
 	if (!m->layer) return lm_fail(err, LM_ENOMEM, "out of memory for %d layers", m->hp.n_layer);
 	for (int il = 0; il < m->hp.n_layer; il++)
 		if ((rc = load_layer(m, f, row, il, err))) return rc;
-	if ((rc = model_bind(m, f, row->alias, n_alias, err))) return rc;
+	if ((rc = model_bind(m, f, row->alias, n_alias, o, err))) return rc;
 	if (row->finish && (rc = row->finish(m, f, err))) return rc;
 	if ((rc = check_norms(m, err))) return rc;
 	if ((rc = load_ropes(m, row, err))) return rc;
@@ -213,8 +221,9 @@ static int load(struct model *m, const struct file *f, struct lm_err *err)
 	return 0;
 }
 
-int model_load(struct model **out, const struct file *f, struct backend *be, struct lm_err *err)
+int model_load(struct model **out, const struct file *f, struct backend *be, const struct model_opt *o, struct lm_err *err)
 {
+	static const struct model_opt plain = { .precision = DT_COUNT, .quantize = DT_COUNT };
 	struct lm_arena *a = lm_arena_new(1 << 16);
 	struct model *m = a ? lm_new(a, struct model, 1) : NULL;
 	int rc;
@@ -225,7 +234,7 @@ int model_load(struct model **out, const struct file *f, struct backend *be, str
 	}
 	m->arena = a;
 	m->be = be;
-	if ((rc = load(m, f, err))) {
+	if ((rc = load(m, f, o ? o : &plain, err))) {
 		model_free(m);
 		return rc;
 	}
@@ -235,7 +244,9 @@ int model_load(struct model **out, const struct file *f, struct backend *be, str
 
 void model_free(struct model *m)
 {
-	if (m) lm_arena_free(m->arena); /* m lives in its arena; imported weights go with file and backend */
+	if (!m) return;
+	for (struct made *p = m->made; p; p = p->next) lm_pages_free(p->p, p->n);
+	lm_arena_free(m->arena);        /* m lives in its arena; imported weights go with file and backend */
 }
 
 const struct model_info *model_info(const struct model *m) { return &m->info; }

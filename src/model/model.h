@@ -17,9 +17,18 @@ struct model_info {
 	bool f32_weights;            /* every matrix is F32: score keeps K/V in f32 then */
 };
 
+/* What becomes of matrices that the file holds in f32, f16 or bf16 (or that a layout unpacks to them). */
+struct model_opt {
+	enum dtype precision;        /* f32, f16, bf16; DT_COUNT: as in the file */
+	enum dtype quantize;         /* the layers' matrices are encoded in this type; DT_COUNT: not */
+	int n_threads;               /* for making tensors; 0: all */
+};
 /* The backend and the file must outlive the model.  Every tensor of the file is bound or on the ignore list,
- * and every shape checked; else LM_EFORMAT/LM_EUNSUPPORTED naming tensor, expectation and finding. */
-int model_load(struct model **out, const struct file *f, struct backend *be, struct lm_err *err);
+ * and every shape checked; else LM_EFORMAT/LM_EUNSUPPORTED naming tensor, expectation and finding.  Mapped tensors are
+ * used where they lie; derived, converted and quantised ones are made in parallel, one after the other.  o NULL: as in
+ * the file. */
+int model_load(struct model **out, const struct file *f, struct backend *be, const struct model_opt *o,
+	       struct lm_err *err);
 void model_free(struct model *m);
 const struct model_info *model_info(const struct model *m);
 /* Name of architecture row i, in table order; NULL past the last. */
@@ -36,6 +45,7 @@ uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtyp
 struct batch {                   /* n rows to push through the network, any mix of sequences */
 	struct seqs at;              /* n = at.n_rows; rows of one sequence adjacent, positions ascending */
 	const uint8_t *want;         /* [n] 1 = this row's output is needed */
+	bool hidden;                 /* the output is the row after the last norm, [n_embd], instead of its logits */
 };
 /* One pass over at most n_batch rows.  out: [number of `want` rows][n_vocab] f32 logits, in row order.
  * LM_EINVAL for a token id or position that the model does not have (nothing is computed then), LM_EDEVICE

@@ -160,7 +160,7 @@ static void check_shape(const struct file *f, const char *name, enum dtype type,
 	assert_int_equal(t->n_dims, n_dims);
 	assert_true(t->dim[0] == a && t->dim[1] == b && t->dim[2] == c && t->dim[3] == d);
 	assert_int_equal(t->size, size);
-	assert_int_equal(t->fix, FIX_NONE);
+	assert_null(t->how);
 }
 
 static void check_tensors(const struct file *f)

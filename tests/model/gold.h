@@ -15,6 +15,7 @@ struct rig {
 	int n_vocab, n_batch;
 	int32_t table[2][64];
 	const int32_t *tables[2];
+	int32_t slots[2];
 };
 enum { RIG_CTX = 64 * KV_BLOCK };
 
@@ -23,11 +24,12 @@ static inline void rig_open(struct rig *r, const char *path, struct backend *be,
 	struct lm_err e = { 0 };
 	*r = (struct rig){ .be = be, .n_batch = n_batch };
 	if (file_open(&r->f, path, &e)) fail_msg("%s (run `make models` once)", e.msg);
-	assert_ok(model_load(&r->m, r->f, be, &e), e);
+	assert_ok(model_load(&r->m, r->f, be, NULL, &e), e);
 	assert_ok(state_new(&r->s, r->m, 128, n_batch, kv, &e), e);
 	r->n_vocab = model_info(r->m)->n_vocab;
 	for (int i = 0; i < 64; i++) r->table[0][i] = 2 * i + 1, r->table[1][i] = 126 - 2 * i;
 	r->tables[0] = r->table[0], r->tables[1] = r->table[1];
+	r->slots[0] = 1, r->slots[1] = 0;
 }
 static inline void rig_close(struct rig *r)
 {
@@ -46,7 +48,7 @@ static inline void rig_run(struct rig *r, const int32_t *ids, int from, int n, i
 	assert_true(n <= 256);
 	for (int i = 0; i < n; i++) pos[i] = from + i, sq[i] = seq;
 	memset(all, 1, sizeof all);
-	struct batch b = { { n, 2, ids + from, pos, sq, r->tables }, want ? want : all };
+	struct batch b = { .at = { n, 2, ids + from, pos, sq, r->tables, r->slots }, .want = want ? want : all };
 	assert_ok(model_forward(r->m, r->s, &b, out, &e), e);
 }
 

@@ -30,7 +30,7 @@ static int load(struct bytes b, struct lm_err *e)
 	int rc = file_open_mem(&f, b.p, b.n, e);
 
 	if (!rc) assert_ok(backend_ref(&be, e), *e);
-	if (!rc) rc = model_load(&m, f, be, e);
+	if (!rc) rc = model_load(&m, f, be, NULL, e);
 	if (!rc) model_free(m);
 	backend_free(be);
 	file_close(f);
@@ -189,7 +189,7 @@ LM_TEST(model_forward_refuses)
 
 	assert_ok(backend_ref(&be, &e), e);
 	rig_open(&r, "tests/model/tiny/gpt2.gguf", be, DT_F32, 4);
-	struct batch b = { { 1, 1, &token, &pos, &seq, r.tables }, want };
+	struct batch b = { .at = { 1, 1, &token, &pos, &seq, r.tables, r.slots }, .want = want };
 	assert_int_equal(model_forward(r.m, r.s, &b, NULL, &e), LM_EINVAL);
 	assert_non_null(strstr(e.msg, "48"));
 	token = -1;

@@ -106,7 +106,7 @@ static void interleaved(struct rig *r, const struct gold *g, float *out)
 		int k = n + i - half;
 		ids[k] = g->ids[i], pos[k] = i, seq[k] = 1, want[k] = 1;
 	}
-	struct batch b = { { 2 * n - half, 2, ids, pos, seq, r->tables }, want };
+	struct batch b = { .at = { 2 * n - half, 2, ids, pos, seq, r->tables, r->slots }, .want = want };
 	assert_ok(model_forward(r->m, r->s, &b, out, &e), e);
 }
 

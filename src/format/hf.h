@@ -1,0 +1,74 @@
+/* hf.h - a Hugging Face folder as a struct file, in three steps; inside src/format only.
+ *
+ *   raw.c, safetensors.c, torch.c   containers -> raw tensors: names and bytes as the checkpoint has them
+ *   layouts.c                       raw tensors -> tensors under the checkpoint's names: plain types as they lie,
+ *                                   pre-quantised groups (P.weight + P.weight.absmax + ...) as one derived tensor each
+ *   hf_map.c, hf_keys.c             config.json and those tensors -> GGUF's keys and names
+ *
+ * Nothing is copied that can stay in the mapping.  Every raw tensor is consumed by a layout, mapped to a name, or on
+ * the family's list of what to ignore; else the model's binder names it (it appears under its own name). */
+#pragma once
+#include "format/derive.h"
+#include "format/view.h"
+#include <jansson.h>
+
+enum raw_type {
+	RAW_F64, RAW_F32, RAW_F16, RAW_BF16, RAW_F8_E4M3, RAW_F8_E5M2, RAW_E8M0, RAW_I64, RAW_I32, RAW_I16, RAW_I8, RAW_U8,
+	RAW_U16, RAW_U32, RAW_U64, RAW_BOOL, RAW_F4, RAW_COUNT
+};
+extern const struct raw_info { const char *name; int bits; enum dtype type; /* DT_COUNT: none of ours */ } raw_info[RAW_COUNT];
+
+enum { RAW_DIMS = 6 };
+struct raw {
+	const char *name;            /* first member: indexed */
+	enum raw_type type;
+	int n_dims;                  /* 0: a scalar */
+	int64_t dim[RAW_DIMS];       /* row major, no gaps: a torch tensor with other strides is refused by name */
+	const uint8_t *data;         /* into a mapping, any alignment */
+	uint64_t size;               /* verified: product of dims * bits / 8 */
+	int part;
+	uint64_t off;                /* of data in its file */
+	bool used;                   /* a layout or a map has taken it */
+};
+
+struct hf {                          /* one folder being opened; freed when file_open returns */
+	struct file *f;              /* owns mappings (f->part) and arena; its keys and tensors are filled at the end */
+	const char *dir;             /* the folder, without a slash at the end */
+	json_t *config;              /* config.json, an object; text_config of a multimodal model is looked into by hf_keys.c */
+	struct raw *raw;
+	int n_raw, cap_raw;
+	struct index raws;
+	struct tensor *t;            /* after layouts_open: under the checkpoint's names; t[i].name is unique */
+	int n_t, cap_t;
+	struct index ts;
+};
+
+/* raw.c: the files of h->dir (model.safetensors; model.safetensors.index.json and its shards; pytorch_model.bin, its index and
+ * shards), or the one file `path` when it is not a folder.  A path in an index that leaves the folder, a shard that lacks
+ * a tensor, a tensor met twice: LM_EFORMAT. */
+int raw_open(struct hf *h, const char *path, struct lm_err *err);
+struct raw *raw_find(const struct hf *h, const char *name);      /* NULL if absent */
+int raw_add(struct hf *h, const struct raw *r, struct lm_err *err);
+/* One container that is mapped already as part `part`; fuzz targets call these. */
+int safetensors_read(struct hf *h, int part, const uint8_t *data, size_t size, struct lm_err *err);
+int torch_read(struct hf *h, int part, const uint8_t *data, size_t size, struct lm_err *err);
+
+/* layouts.c: h->raw -> h->t.  quantization_config says which layout; unknown ones are LM_EUNSUPPORTED by name. */
+int layouts_open(struct hf *h, struct lm_err *err);
+int hf_add_tensor(struct hf *h, const struct tensor *t, struct lm_err *err);
+const struct tensor *hf_tensor(const struct hf *h, const char *name);   /* after layouts_open; NULL if absent */
+
+/* hf_map.c: h->config and h->t -> h->f->key, h->f->tensor. */
+int hf_map(struct hf *h, struct lm_err *err);
+/* hf_open.c: all of it.  gguf_open's sibling. */
+int hf_open(struct file *f, const char *path, struct lm_err *err);
+
+/* Keys of f, from values instead of a file (hf_keys.c).  Names and values are copied into the arena. */
+int key_put_i64(struct file *f, const char *name, int64_t v, struct lm_err *err);       /* u32 where it fits, else i64 */
+int key_put_f32(struct file *f, const char *name, double v, struct lm_err *err);
+int key_put_bool(struct file *f, const char *name, bool v, struct lm_err *err);
+int key_put_str(struct file *f, const char *name, const char *s, size_t n, struct lm_err *err);
+int key_put_i32s(struct file *f, const char *name, const int32_t *v, int64_t n, struct lm_err *err);
+int key_put_f32s(struct file *f, const char *name, const float *v, int64_t n, struct lm_err *err);
+int key_put_bools(struct file *f, const char *name, const uint8_t *v, int64_t n, struct lm_err *err);
+int key_put_strs(struct file *f, const char *name, const char *const *v, int64_t n, struct lm_err *err);
