@@ -1,10 +1,11 @@
 /* file.c - the common view: opening, the name indexes, typed access to metadata.
  * Whatever a reader put in struct file has been checked against the file, so nothing here can run past it. */
-#include "format/derive.h"
-#include "format/view.h"
+#include "format/hf.h"
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const uint8_t file_type_size[FT_F64 + 1] = {
 	[FT_U8] = 1,  [FT_I8] = 1,   [FT_U16] = 2, [FT_I16] = 2, [FT_U32] = 4, [FT_I32] = 4,
@@ -44,12 +45,38 @@ static int finish(struct file **out, struct file *f, int rc, struct lm_err *err)
 	return 0;
 }
 
+static bool ends(const char *s, const char *with)
+{
+	size_t n = strlen(s), k = strlen(with);
+	return n >= k && !strcmp(s + n - k, with);
+}
+
+/* A folder with a config.json; weights by their name, or for the names that others have too, by how they begin. */
+static bool is_hf(const char *path)
+{
+	static const char *const names[] = { ".bin", ".pt", ".pth" };
+	struct stat st;
+	char config[4200], head[2] = "";
+	bool named = false;
+	if (stat(path, &st)) return false;
+	if (S_ISDIR(st.st_mode)) {
+		int n = snprintf(config, sizeof config, "%s/config.json", path);
+		return n > 0 && (size_t)n < sizeof config && stat(config, &st) == 0;
+	}
+	if (!S_ISREG(st.st_mode)) return false;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) named |= ends(path, names[i]);
+	FILE *f = named ? fopen(path, "rb") : NULL;
+	named = f && fread(head, 1, 2, f) == 2 && (memcmp(head, "PK", 2) == 0 || head[0] == (char)0x80);
+	if (f) fclose(f);
+	return named || ends(path, ".safetensors");
+}
+
 int file_open(struct file **out, const char *path, struct lm_err *err)
 {
 	*out = NULL;
 	struct file *f = new_file(path, err);
 	if (!f) return LM_ENOMEM;
-	return finish(out, f, gguf_open(f, path, err), err);
+	return finish(out, f, is_hf(path) ? hf_open(f, path, err) : gguf_open(f, path, err), err);
 }
 
 int file_open_mem(struct file **out, const void *data, size_t size, struct lm_err *err)
@@ -108,8 +135,15 @@ const struct tensor *file_at(const struct file *f, int i)
 
 uint64_t file_offset(const struct file *f, int i, int *part)
 {
-	if (part) *part = f->at[i].part;
-	return f->at[i].off;
+	if (part) *part = f->at ? f->at[i].part : -1;
+	if (f->at) return f->at[i].off;
+	const uint8_t *p = f->tensor[i].data;
+	for (int k = 0; p && k < f->n_parts; k++) {
+		if (p < f->part[k].data || p >= f->part[k].data + f->part[k].size) continue;
+		if (part) *part = k;
+		return (uint64_t)(p - f->part[k].data);
+	}
+	return 0;
 }
 
 /* ---- name index ---------------------------------------------------------------------------------------- */

@@ -42,7 +42,8 @@ uint64_t file_bytes(const struct file *f);                 /* all parts together
 /* How the file is built, for people who look into one. */
 struct file_about { const char *container; int version; uint64_t alignment; int n_parts; };
 struct file_about file_about(const struct file *f);
-/* Where tensor i's data begins, counted from the start of its file; *part (0-based, may be NULL): which file of a split. */
+/* Where tensor i's data begins, counted from the start of its file; *part (0-based, may be NULL): which file of a split,
+ * -1 for a derived tensor, which lies in none. */
 uint64_t file_offset(const struct file *f, int i, int *part);
 int file_count(const struct file *f);
 const struct tensor *file_at(const struct file *f, int i); /* in file order */

@@ -49,11 +49,14 @@ struct hf {                          /* one folder being opened; freed when file
 int raw_open(struct hf *h, const char *path, struct lm_err *err);
 struct raw *raw_find(const struct hf *h, const char *name);      /* NULL if absent */
 int raw_add(struct hf *h, const struct raw *r, struct lm_err *err);
+bool raw_size(struct raw *r);                                    /* from type and dims; false: none, or no whole bytes */
 /* One container that is mapped already as part `part`; fuzz targets call these. */
 int safetensors_read(struct hf *h, int part, const uint8_t *data, size_t size, struct lm_err *err);
 int torch_read(struct hf *h, int part, const uint8_t *data, size_t size, struct lm_err *err);
 
-/* layouts.c: h->raw -> h->t.  quantization_config says which layout; unknown ones are LM_EUNSUPPORTED by name. */
+/* layouts.c: h->raw -> h->t.  quantization_config says which layout; unknown ones are LM_EUNSUPPORTED by name.  A raw
+ * tensor that none takes and whose type none of ours is (or that is empty) stays out of h->t with used = false: hf_map
+ * refuses it by name unless its family ignores that name. */
 int layouts_open(struct hf *h, struct lm_err *err);
 int hf_add_tensor(struct hf *h, const struct tensor *t, struct lm_err *err);
 const struct tensor *hf_tensor(const struct hf *h, const char *name);   /* after layouts_open; NULL if absent */
@@ -62,6 +65,9 @@ const struct tensor *hf_tensor(const struct hf *h, const char *name);   /* after
 int hf_map(struct hf *h, struct lm_err *err);
 /* hf_open.c: all of it.  gguf_open's sibling. */
 int hf_open(struct file *f, const char *path, struct lm_err *err);
+void hf_close(struct hf *h);                                     /* all but h->f, which the tensors point into */
+/* An object in a file, as Python writes it: infinities become 1e308, NaN null.  Free with json_decref. */
+int hf_json(const char *path, json_t **out, struct lm_err *err);
 
 /* Keys of f, from values instead of a file (hf_keys.c).  Names and values are copied into the arena. */
 int key_put_i64(struct file *f, const char *name, int64_t v, struct lm_err *err);       /* u32 where it fits, else i64 */
