@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """laws.py [deps]: the laws a script can check (one line each in docs/decisions.md, "Laws").
 Prints each breach as file:line: sentence; exit 1 when there is one."""
-import os, re, subprocess, sys
+import glob, os, re, subprocess, sys
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 LEVEL = {"base": 0, "quant": 1, "format": 2, "tokenizer": 3, "kernels": 4, "cuda": 5, "metal": 5, "model": 6,
@@ -112,6 +112,10 @@ def law_tests():
     for op in re.findall(r"\(\*(\w+)\)\(struct backend", re.search(r"struct backend_ops \{(.*?)\n\};", ops, re.S).group(1)):
         if f"op->{op}" not in tests:
             say("src/kernels/ops.h", f"op {op} is called by no test")
+    made = glob.glob("tests/model/hf/*.gold") + glob.glob("tests/model/enc/*.gold")
+    for row in re.findall(r'\{ \.name = "([^"]+)"', open("src/model/arch.c", encoding="utf-8").read()):
+        if not any(os.path.basename(f).startswith(row) and os.path.isdir(f[:-5]) for f in made):
+            say("src/model/arch.c", f"the row {row} has no folder and golden tests/model/hf/{row}* (tools/make_tiny.py)")
     if "quant_info" not in tests or not re.search(r"DT_COUNT", tests):
         say("src/quant/quant.h", "no test walks the whole table of types")
     for parser, fuzz in (("src/format/gguf.c", "gguf"), ("src/tokenizer/tok.c", "tok"), ("src/tokenizer/jinja.c", "jinja")):

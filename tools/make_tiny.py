@@ -2,6 +2,7 @@
 """Tiny random models, one or more per row of src/model/arch.c, with transformers' answers.
 
     make_tiny.py [NAME...]        writes tests/model/tiny/NAME.gguf and NAME.gold (format: tools/gold_model.py)
+    make_tiny.py hf [NAME...]     writes tests/model/hf/NAME/ and NAME.gold (tools/tiny_hf.py)
 
 Each case is a transformers model of a few layers with random weights (norms and biases too, so that a dropped one
 shows), written as a GGUF in F32 under the names and in the layout that converters use.  The golden holds the
@@ -295,6 +296,9 @@ def make(case, seed):
 
 
 def main():
+    if sys.argv[1:2] == ["hf"]:
+        import tiny_hf
+        return tiny_hf.main(sys.modules[__name__], sys.argv[2:])
     os.makedirs(OUT, exist_ok=True)
     for i, case in enumerate(CASES):
         if len(sys.argv) < 2 or case in sys.argv[1:]:

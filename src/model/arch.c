@@ -74,6 +74,8 @@ const struct arch arch_table[] = {
 	{ .name = "gemma",      RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .flags = AF_EMBED_SQRT_D },
 	{ .name = "gemma2",     RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 2, 1 }, .window = 4096,
 	  .flags = AF_EMBED_SQRT_D, .finish = finish_gemma },
+	{ .name = "vaultgemma", RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 2, 1 },
+	  .flags = AF_EMBED_SQRT_D },                                        /* no GGUF has it yet */
 	{ .name = "gemma3",     RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 6, 5 },
 	  .base_local = 10000, .flags = AF_EMBED_SQRT_D | AF_LOCAL_PLAIN, .finish = finish_gemma },
 	/* layer norm */

@@ -110,7 +110,9 @@ static int scaling_load(struct hparams *hp, const struct file *f, const char *ar
 
 	full(name, arch, "rope.scaling.finetuned");
 	hp->rope.off = number(f, name, &on) && on == 0;
-	full(name, arch, "rope.interleaved");     /* ours: folders keep q and k as the checkpoint has them */
+	full(name, arch, "rope.scaling.yarn_truncate");   /* ours, as the next two */
+	hp->rope.fraction = number(f, name, &on) && on == 0;
+	full(name, arch, "rope.interleaved");     /* folders keep q and k as the checkpoint has them */
 	hp->ropes_given = file_bool(f, name, &hp->ropes_interleaved);
 	if (hp->rope.factor == 0) hp->rope.factor = 1;
 	if (!hp->rope.n_ctx_orig) hp->rope.n_ctx_orig = hp->n_ctx_train;
@@ -124,6 +126,28 @@ static int scaling_load(struct hparams *hp, const struct file *f, const char *ar
 			return 0;
 		}
 	return lm_fail(err, LM_EUNSUPPORTED, "%s is \"%.*s\", expected none, linear, yarn or longrope", name,
+	               n > 40 ? 40 : (int)n, s);
+}
+
+/* The activation of a folder whose config.json names another than its family's. */
+static int act_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err)
+{
+	static const struct { const char *name; enum act act; } acts[] = {
+		{ "silu", ACT_SILU }, { "gelu", ACT_GELU }, { "gelu_tanh", ACT_GELU_TANH }, { "relu2", ACT_RELU2 }
+	};
+	char name[NAME];
+	const char *s;
+	size_t n;
+
+	full(name, arch, "activation");
+	if (!file_has(f, name)) return 0;
+	if (!file_str(f, name, &s, &n)) return lm_fail(err, LM_EFORMAT, "%s is not a string", name);
+	for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
+		if (n == strlen(acts[i].name) && !memcmp(s, acts[i].name, n)) {
+			hp->act = acts[i].act;
+			return 0;
+		}
+	return lm_fail(err, LM_EUNSUPPORTED, "%s is \"%.*s\", expected silu, gelu, gelu_tanh or relu2", name,
 	               n > 40 ? 40 : (int)n, s);
 }
 
@@ -144,6 +168,7 @@ int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct
 			return lm_fail(err, LM_EUNSUPPORTED, "%s is %g: a mechanism that lmrun does not have",
 				       name, v);
 	}
+	if ((rc = act_load(hp, f, arch, err))) return rc;
 	return scaling_load(hp, f, arch, err);
 }
 

@@ -33,6 +33,7 @@ struct hparams {
 		float base, base_local, factor, attn_factor, yarn_attn_factor, beta_fast, beta_slow;
 		enum rope_scaling scaling;
 		bool off;                              /* rope.scaling.finetuned = false */
+		bool fraction;                         /* YaRN's ramp begins and ends between elements */
 	} rope;
 };
 

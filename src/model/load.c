@@ -26,7 +26,7 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 {
 	hp->norm = row->norm;
 	hp->wiring = row->wiring;
-	hp->act = row->act;
+	if (hp->act == ACT_NONE) hp->act = row->act;
 	hp->qk_norm_row = row->flags & AF_QK_NORM_ROW;
 	hp->eps = row->norm == NORM_RMS ? hp->eps_rms : hp->eps_ln;
 	if (hp->eps < 0)
@@ -55,20 +55,16 @@ static int load_vocab(struct hparams *hp, const struct file *f, struct lm_err *e
 	return 0;
 }
 
-/* Does layer il see a window only?  A pattern in the file (flags per layer, or a period) goes before the
- * row's. */
-static int load_local(bool *out, const struct model *m, const struct file *f, const struct arch *row, int il,
-                      struct lm_err *err)
+/* A fact of layer il that is given by flags per layer, or for `period` by a number: every period-th lacks it.  *out stays as
+ * it is when the key is absent. */
+static int load_flag(bool *out, const struct file *f, const char *arch, const char *key, int il, struct lm_err *err)
 {
 	char name[96];
 	int64_t n, at, period;
 	enum file_type elem;
 	const uint8_t *flags;
 
-	*out = false;
-	if (!m->hp.window) return 0;
-	snprintf(name, sizeof name, "%s.attention.sliding_window_pattern", row->name);
-	*out = !row->global.period || il % row->global.period != row->global.at;
+	snprintf(name, sizeof name, "%s.%s", arch, key);
 	if (!file_has(f, name)) return 0;
 	if (file_i64(f, name, &period)) {
 		*out = period == 0 || il % (period < 1 ? 1 : period) != period - 1;
@@ -81,6 +77,16 @@ static int load_local(bool *out, const struct model *m, const struct file *f, co
 	else if (flags && elem == FT_BOOL) *out = flags[il] != 0;
 	else return lm_fail(err, LM_EFORMAT, "%s holds neither numbers nor true and false", name);
 	return 0;
+}
+
+/* Does layer il see a window only?  A pattern in the file goes before the row's. */
+static int load_local(bool *out, const struct model *m, const struct file *f, const struct arch *row, int il,
+                      struct lm_err *err)
+{
+	*out = false;
+	if (!m->hp.window) return 0;
+	*out = !row->global.period || il % row->global.period != row->global.at;
+	return load_flag(out, f, row->name, "attention.sliding_window_pattern", il, err);
 }
 
 /* Heads and widths of layer il, validated with their relations. */
@@ -126,11 +132,12 @@ static enum rope_kind pairing(const struct hparams *hp, const struct arch *row)
 	return hp->ropes_interleaved ? ROPE_PAIRS : ROPE_HALVES;
 }
 
-static int load_ropes(struct model *m, const struct arch *row, struct lm_err *err)
+static int load_ropes(struct model *m, const struct file *f, const struct arch *row, struct lm_err *err)
 {
 	const struct hparams *hp = &m->hp;
 	bool plain = row->flags & AF_LOCAL_PLAIN;
 	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all;
+	int rc;
 
 	if (row->rope == ROPE_NONE || hp->rope.off) return 0;
 	all.inv_freq = model_rope_freqs(m, all.dims, hp->rope.base, true);
@@ -144,9 +151,10 @@ static int load_ropes(struct model *m, const struct arch *row, struct lm_err *er
 				       "the rope factors of the file give no finite frequency");
 	for (int il = 0; il < hp->n_layer; il++) {
 		struct layer *l = &m->layer[il];
-		bool none = row->no_rope.period && il % row->no_rope.period == row->no_rope.at;
-		none = none || ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local);
-		if (!none) l->rope = l->local ? local : all;
+		bool turns = !row->no_rope.period || il % row->no_rope.period != row->no_rope.at;
+		if ((rc = load_flag(&turns, f, row->name, "rope.layers", il, err))) return rc;   /* ours */
+		if ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local) turns = false;
+		if (turns) l->rope = l->local ? local : all;
 	}
 	return 0;
 }
@@ -216,7 +224,7 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	if ((rc = model_bind(m, f, row->alias, n_alias, o, err))) return rc;
 	if (row->finish && (rc = row->finish(m, f, err))) return rc;
 	if ((rc = check_norms(m, err))) return rc;
-	if ((rc = load_ropes(m, row, err))) return rc;
+	if ((rc = load_ropes(m, f, row, err))) return rc;
 	fill_info(m, row);
 	return 0;
 }

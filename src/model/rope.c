@@ -2,7 +2,7 @@
  * YaRN and LongRoPE interpolation; Llama 3's piecewise scaling arrives in the file as divisors, rope_freqs).
  *
  * GOTCHAS
- *   YaRN      the ramp runs over pair indices; its ends are rounded outwards, then clamped to the head
+ *   YaRN      the ramp runs over pair indices; its ends are rounded outwards (not in gpt-oss), then clamped to the head
  *   LongRoPE  the short factors serve up to the original context, the context that we claim (load.c) */
 #include "model/layers.h"
 #include <math.h>
@@ -17,8 +17,10 @@ static double yarn_dim(double turns, int dims, double base, double n_ctx)
 
 static double yarn(const struct hparams *hp, double freq, int i, int dims, double base)
 {
-	double lo = fmax(floor(yarn_dim(hp->rope.beta_fast, dims, base, hp->rope.n_ctx_orig)), 0);
-	double hi = fmin(ceil(yarn_dim(hp->rope.beta_slow, dims, base, hp->rope.n_ctx_orig)), dims - 1);
+	double lo = yarn_dim(hp->rope.beta_fast, dims, base, hp->rope.n_ctx_orig);
+	double hi = yarn_dim(hp->rope.beta_slow, dims, base, hp->rope.n_ctx_orig);
+	lo = fmax(hp->rope.fraction ? lo : floor(lo), 0);
+	hi = fmin(hp->rope.fraction ? hi : ceil(hi), dims - 1);
 	double ramp = fmin(fmax((i - lo) / fmax(hi - lo, 0.001), 0), 1);
 	return freq / hp->rope.factor * ramp + freq * (1 - ramp);
 }

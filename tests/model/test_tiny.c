@@ -165,15 +165,3 @@ LM_TEST(model_logits_in_slices)
 	}
 	assert_memory_equal(whole, out, 39 * 48 * sizeof(float));
 }
-
-/* Law 5: a row has a golden, or says that it has none. */
-LM_TEST(model_every_row_tested)
-{
-	for (int i = 0; i < n_arch; i++) {
-		bool has = false;
-		for (int c = 0; c < N_CASES; c++) has |= !strcmp(cases[c], arch_table[i].name);
-		if (has == arch_table[i].untested)
-			fail_msg("%s: %s", arch_table[i].name,
-				 has ? "has a golden, yet says untested" : "has no golden");
-	}
-}
