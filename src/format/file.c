@@ -101,6 +101,7 @@ void file_close(struct file *f)
 
 const char *file_path(const struct file *f) { return f->path; }
 bool file_is_folder(const struct file *f) { return f->folder; }
+const char *file_dir(const struct file *f) { return f->dir; }
 uint64_t file_bytes(const struct file *f) { return f->bytes; }
 int file_count(const struct file *f) { return f->n_tensors; }
 int file_n_keys(const struct file *f) { return f->n_keys; }

@@ -38,6 +38,7 @@ int file_open_mem(struct file **out, const void *data, size_t size, struct lm_er
 void file_close(struct file *f);                           /* NULL is fine */
 const char *file_path(const struct file *f);               /* as given to file_open; "" for memory */
 bool file_is_folder(const struct file *f);                 /* the tokenizer then comes from files beside (tok_open) */
+const char *file_dir(const struct file *f);                /* that folder, no slash at its end; NULL for a GGUF */
 uint64_t file_bytes(const struct file *f);                 /* all parts together */
 /* How the file is built, for people who look into one. */
 struct file_about { const char *container; int version; uint64_t alignment; int n_parts; };
