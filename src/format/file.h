@@ -46,6 +46,12 @@ struct file_about file_about(const struct file *f);
 /* Where tensor i's data begins, counted from the start of its file; *part (0-based, may be NULL): which file of a split,
  * -1 for a derived tensor, which lies in none. */
 uint64_t file_offset(const struct file *f, int i, int *part);
+/* Calls fn for each tensor of one file of weights (.safetensors, .bin, .pt) as that has it: no model is needed.  type in
+ * the words of safetensors; dim slowest first.  fn returns 0, or what ends the walk. */
+struct file_item { const char *name, *type; int n_dims; const int64_t *dim; uint64_t size, off; };
+typedef int file_item_fn(void *ud, const struct file_item *t);
+bool file_is_weights(const char *path);                    /* by its name and first bytes: not a GGUF, not a folder */
+int file_items(const char *path, file_item_fn *fn, void *ud, struct lm_err *err);
 int file_count(const struct file *f);
 const struct tensor *file_at(const struct file *f, int i); /* in file order */
 const struct tensor *file_tensor(const struct file *f, const char *name);   /* NULL if absent; O(1) */
