@@ -1,8 +1,9 @@
-/* inspect.c - `lmrun inspect FILE`: what a model file holds, for people and as JSON.
+/* inspect.c - `lmrun inspect FILE`: what a model file or a Hugging Face folder holds, for people and as JSON.
  * Text from the file reaches a terminal only through show(), except the template, which is asked for verbatim. */
 #include "base/json.h"
 #include "cli/cli.h"
 #include "format/file.h"
+#include "tokenizer/folder.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static const struct opt table[] = {
 	     "list the tensors: name, type, shape (rows first), bytes, offset in the file"),
 	FLAG(tokenizer, "--tokenizer", "sum up the tokenizer: sizes, kinds of tokens, special tokens"),
 	FLAG(template, "--template", "print the chat template, exactly, and nothing else"),
-	FLAG(json, "--json", "everything as JSON; shape as the file has it, fastest dimension first"),
+	FLAG(json, "--json", "everything as JSON; shape as the file has it: of a GGUF fastest dimension first"),
 	FLAG(full, "--full", "arrays of over 32 elements in full"),
 	FLAG(help, "--help -h", "this text"),
 };
@@ -158,8 +159,10 @@ static void json_tensor(struct lm_buf *b, const struct file *f, int i)
 	lm_json_string(b, t->name, strlen(t->name));
 	lm_buf_fmt(b, ",\"type\":\"%s\",\"shape\":[", quant_info(t->type)->name);
 	for (int d = t->n_dims - 1; d >= 0; d--) lm_buf_fmt(b, "%lld%s", (long long)t->dim[d], d ? "," : "");
-	lm_buf_fmt(b, "],\"offset\":%llu,\"bytes\":%llu", (unsigned long long)off, (unsigned long long)t->size);
-	if (file_about(f).n_parts > 1) lm_buf_fmt(b, ",\"part\":%d", part + 1);
+	if (part < 0) lm_buf_str(b, "],\"derived\":true");
+	else lm_buf_fmt(b, "],\"offset\":%llu", (unsigned long long)off);
+	lm_buf_fmt(b, ",\"bytes\":%llu", (unsigned long long)t->size);
+	if (part >= 0 && file_about(f).n_parts > 1) lm_buf_fmt(b, ",\"part\":%d", part + 1);
 	lm_buf_char(b, '}');
 }
 
@@ -200,9 +203,12 @@ static void text_head(struct lm_buf *b, const struct file *f)
 	size_t n;
 	double all = 0;
 	show(b, file_path(f), strlen(file_path(f)), 1000);
-	lm_buf_fmt(b, ": %s version %d, %.1f MiB", a.container, a.version, (double)file_bytes(f) / 1048576);
+	lm_buf_fmt(b, ": %s", a.container);
+	if (!file_is_folder(f)) lm_buf_fmt(b, " version %d", a.version);
+	lm_buf_fmt(b, ", %.1f MiB", (double)file_bytes(f) / 1048576);
 	if (a.n_parts > 1) lm_buf_fmt(b, " in %d parts", a.n_parts);
-	lm_buf_fmt(b, ", alignment %llu\n", (unsigned long long)a.alignment);
+	if (!file_is_folder(f)) lm_buf_fmt(b, ", alignment %llu", (unsigned long long)a.alignment);
+	lm_buf_char(b, '\n');
 	for (size_t i = 0; i < sizeof about / sizeof about[0]; i++) {
 		if (!file_str(f, about[i], &s, &n)) continue;
 		lm_buf_fmt(b, "  %-14s ", about[i] + 8);
@@ -276,9 +282,10 @@ static void text_tensors(struct lm_buf *b, const struct file *f)
 			              (long long)t->dim[d]);
 		lm_buf_str(b, "  ");
 		column(b, t->name, 36);
-		lm_buf_fmt(b, "%-8s %-20s %12llu bytes at %llu", quant_info(t->type)->name, shape,
-		           (unsigned long long)t->size, (unsigned long long)off);
-		if (file_about(f).n_parts > 1) lm_buf_fmt(b, " of part %d", part + 1);
+		lm_buf_fmt(b, "%-8s %-20s %12llu bytes ", quant_info(t->type)->name, shape, (unsigned long long)t->size);
+		if (part < 0) lm_buf_str(b, "derived");
+		else lm_buf_fmt(b, "at %llu", (unsigned long long)off);
+		if (part >= 0 && file_about(f).n_parts > 1) lm_buf_fmt(b, " of part %d", part + 1);
 		lm_buf_char(b, '\n');
 	}
 }
@@ -330,14 +337,77 @@ static void text_tokenizer(struct lm_buf *b, const struct file *f, const struct 
 	token_kinds(b, f);
 }
 
-static int template_only(struct lm_buf *b, const struct file *f)
+/* Of a folder: what its own files make. */
+static int folder_tokenizer(struct lm_buf *b, const struct file *f, struct lm_err *err)
 {
-	const char *s;
-	size_t n;
-	if (!file_str(f, "tokenizer.chat_template", &s, &n))
-		return cli_say(CLI_FAILED, "%s: has no chat template", file_path(f));
-	lm_buf_add(b, s, n);
-	return CLI_OK;
+	static const char *const role[] = { "bos", "eos", "eot", "pad", "unk", "sep", "cls", "mask" };
+	struct tok *t;
+	lm_buf_str(b, "\ntokenizer\n");
+	if (!folder_has_tokenizer(file_dir(f))) {
+		lm_buf_str(b, "  none\n");
+		return 0;
+	}
+	int rc = tok_open(&t, file_dir(f), err);
+	if (rc) return rc;
+	lm_buf_fmt(b, "  %-22s %d\n", "tokens", tok_vocab(t));
+	for (int i = 0; i <= TOK_MASK; i++) {
+		char text[256];
+		int32_t id = tok_special(t, (enum tok_role)i);
+		int n = id < 0 ? 0 : tok_bytes(t, id, true, text, sizeof text);
+		if (id < 0) continue;
+		lm_buf_fmt(b, "  %-22s %d ", role[i], (int)id);
+		show(b, text, (size_t)n < sizeof text ? (size_t)n : sizeof text, SHOWN);
+		lm_buf_char(b, '\n');
+	}
+	tok_free(t);
+	return 0;
+}
+
+static int template_only(struct lm_buf *b, const struct file *f, struct lm_err *err)
+{
+	int rc = file_is_folder(f) ? folder_template(file_dir(f), NULL, b, err) : file_template(f, NULL, b, err);
+	return rc == 1 ? lm_fail(err, LM_EIO, "%s: has no chat template", file_path(f)) : rc;
+}
+
+/* ---- a file of weights without its model ---------------------------------------------------------------- */
+struct items { struct lm_buf *b; bool json; int n; double bytes; };
+
+static int add_item(void *ud, const struct file_item *t)
+{
+	struct items *s = ud;
+	struct lm_buf *b = s->b;
+	if (s->json) {
+		lm_buf_str(b, s->n ? ",\n  {\"name\":" : "\n  {\"name\":");
+		lm_json_string(b, t->name, strlen(t->name));
+		lm_buf_fmt(b, ",\"type\":\"%s\",\"shape\":[", t->type);
+		for (int d = 0; d < t->n_dims; d++) lm_buf_fmt(b, "%s%lld", d ? "," : "", (long long)t->dim[d]);
+		lm_buf_fmt(b, "],\"offset\":%llu,\"bytes\":%llu}", (unsigned long long)t->off, (unsigned long long)t->size);
+	} else {
+		lm_buf_str(b, "  ");
+		column(b, t->name, 48);
+		lm_buf_fmt(b, "%-8s", t->type);
+		for (int d = 0; d < t->n_dims; d++) lm_buf_fmt(b, "%s%lld", d ? " x " : " ", (long long)t->dim[d]);
+		lm_buf_fmt(b, "%s, %llu bytes at %llu\n", t->n_dims ? "" : " scalar", (unsigned long long)t->size,
+		           (unsigned long long)t->off);
+	}
+	s->n++;
+	s->bytes += (double)t->size;
+	return b->bad ? LM_ENOMEM : 0;
+}
+
+static int weights(struct lm_buf *b, const char *path, const struct inspect *o, struct lm_err *err)
+{
+	struct items s = { .b = b, .json = o->json };
+	if (o->json) {
+		lm_buf_str(b, "{\"file\":");
+		lm_json_string(b, path, strlen(path));
+		lm_buf_str(b, ",\"container\":\"weights\",\n \"tensors\":[");
+	}
+	int rc = file_items(path, add_item, &s, err);
+	if (b->bad) return lm_fail(err, LM_ENOMEM, "out of memory");
+	if (o->json) lm_buf_str(b, "]}\n");
+	else lm_buf_fmt(b, "%d tensors, %.1f MiB\n", s.n, s.bytes / 1048576);
+	return rc;
 }
 
 /* ---- the verb ------------------------------------------------------------------------------------------- */
@@ -352,27 +422,34 @@ static int write_out(struct lm_buf *b)
 	return status;
 }
 
+static int model(struct lm_buf *b, const char *path, const struct inspect *o, struct lm_err *err)
+{
+	struct file *f;
+	int rc = file_open(&f, path, err);
+	if (rc) return rc;
+	if (o->json) {
+		json_file(b, f, o);
+	} else if (o->template) {
+		rc = template_only(b, f, err);
+	} else {
+		text_head(b, f);
+		text_types(b, f);
+		text_keys(b, f, o);
+		if (o->tokenizer && file_is_folder(f)) rc = folder_tokenizer(b, f, err);
+		else if (o->tokenizer) text_tokenizer(b, f, o);
+		if (o->tensors) text_tensors(b, f);
+	}
+	file_close(f);
+	return rc;
+}
+
 static int report(const char *path, const struct inspect *o)
 {
 	struct lm_buf b = { 0 };
 	struct lm_err err;
-	struct file *f;
-	int status = CLI_OK;
-	if (file_open(&f, path, &err)) return cli_fail_open(&err);
-	if (o->json) {
-		json_file(&b, f, o);
-	} else if (o->template) {
-		status = template_only(&b, f);
-	} else {
-		text_head(&b, f);
-		text_types(&b, f);
-		text_keys(&b, f, o);
-		if (o->tokenizer) text_tokenizer(&b, f, o);
-		if (o->tensors) text_tensors(&b, f);
-	}
-	file_close(f);
-	int written = write_out(&b);
-	return status ? status : written;
+	if (!(file_is_weights(path) ? weights(&b, path, o, &err) : model(&b, path, o, &err))) return write_out(&b);
+	lm_buf_free(&b);
+	return cli_fail_open(&err);
 }
 
 int inspect_main(int argc, char **argv)
@@ -385,7 +462,7 @@ int inspect_main(int argc, char **argv)
 		status = cli_fail(&err);
 	} else if (o.help) {
 		struct lm_buf b = { 0 };
-		lm_buf_str(&b, "usage: lmrun inspect FILE [options]\n");
+		lm_buf_str(&b, "usage: lmrun inspect FILE_OR_FOLDER [options]\n");
 		opt_help(&b, table, N_TABLE);
 		status = write_out(&b);
 	} else if (words.n != 1) {

@@ -21,7 +21,7 @@ static const char MODEL[] = "Model", RUN[] = "Run", CONTEXT[] = "Context and pro
 
 /* clang-format off: a row a line */
 const struct opt cli_table[] = {
-	{ "--model -m", "FILE", STR(model), .group = MODEL, .help = "the model: a GGUF file or a folder with one" },
+	{ "--model -m", "FILE", STR(model), .group = MODEL, .help = "the model: a GGUF file, a folder with one, or a Hugging Face folder" },
 	{ "--device -dev", "NAME", STR(device), .group = MODEL, .help = "cpu (default), ref, cuda:N, metal" },
 	{ "--cpu-only", NULL, .type = OPT_STR, AT(device), .optional = true, .missing = "cpu", .choices = "cpu", .no_env = true },
 	{ "--list-devices", NULL, FLAG(list_devices), .group = MODEL, .help = "the devices of this build and machine", .no_env = true },

@@ -148,10 +148,11 @@ static void describe(struct lm_engine *e, const struct lm_engine_opt *o)
 const struct lm_model_info *lm_info(const struct lm_engine *e) { return &e->info; }
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
-static int model_template(const struct lm_engine *e, const struct lm_engine_opt *o, const char *name, struct lm_buf *b,
-                          struct lm_err *err)
+/* path: what the caller's stands for (path.h). */
+static int model_template(const struct lm_engine *e, const char *path, const char *name, struct lm_buf *b, struct lm_err *err)
 {
-	return e->file ? file_template(e->file, name, b, err) : folder_template(o->model, name, b, err);
+	if (e->file && !file_is_folder(e->file)) return file_template(e->file, name, b, err);
+	return folder_template(e->file ? file_dir(e->file) : path, name, b, err);
 }
 
 static bool has_token(void *ud, const char *text) { return tok_has_added(((struct lm_engine *)ud)->tok, text); }
@@ -170,7 +171,7 @@ static int guess_chat(struct lm_engine *e, struct lm_err *err)
 }
 
 /* A template that the caller gave must compile; one in the file that does not is told when it is needed. */
-static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
+static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, const char *path, struct lm_err *err)
 {
 	const char *t = o->chat_template, *named = t ? chat_builtin(t) : NULL;
 	size_t n = t ? strlen(t) : 0;
@@ -184,7 +185,7 @@ static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct 
 		return rc;
 	}
 	struct lm_buf b = { 0 };
-	int rc = model_template(e, o, NULL, &b, err);
+	int rc = model_template(e, path, NULL, &b, err);
 	if (rc == 1) rc = guess_chat(e, err);
 	else if (!rc) {
 		e->info.has_chat_template = true;
@@ -192,7 +193,7 @@ static int make_chat(struct lm_engine *e, const struct lm_engine_opt *o, struct 
 		if (chat_compile(&e->chat, lm_buf_cstr(&b), b.n, &e->chat_err)) lm_context(&e->chat_err, "the model's ");
 	}
 	b.n = 0;
-	if (!rc && e->info.has_chat_template) rc = model_template(e, o, "tool_use", &b, err);
+	if (!rc && e->info.has_chat_template) rc = model_template(e, path, "tool_use", &b, err);
 	if (!rc && b.n && chat_compile(&e->chat_tools, lm_buf_cstr(&b), b.n, &e->chat_err))
 		lm_log(LM_LOG_WARN, "the model's chat template for tools: %s", e->chat_err.msg);
 	else if (!rc && b.n) e->format = answer_detect(lm_buf_cstr(&b), b.n);
@@ -229,6 +230,14 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 	return rc;
 }
 
+/* A folder may hold weights alone: prompts are token ids then. */
+static int open_tokenizer(struct lm_engine *e, struct lm_err *err)
+{
+	if (!file_is_folder(e->file)) return tok_load(&e->tok, e->file, err);
+	const char *dir = file_dir(e->file);
+	return folder_has_tokenizer(dir) ? tok_open(&e->tok, dir, err) : tok_none(&e->tok, err);
+}
+
 static int open_all(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
 {
 	double t = lm_now();
@@ -236,10 +245,10 @@ static int open_all(struct lm_engine *e, const struct lm_engine_opt *o, struct l
 	bool tokenizer;
 	int rc = path_model(o->model, e->vocab_only, &path, &tokenizer, err);
 	if (!rc && tokenizer) rc = tok_open(&e->tok, path.p, err);
-	else if (!rc && !(rc = file_open(&e->file, path.p, err))) rc = tok_load(&e->tok, e->file, err);
-	lm_buf_free(&path);
+	else if (!rc && !(rc = file_open(&e->file, path.p, err))) rc = open_tokenizer(e, err);
 	if (!rc) rc = name_it(e, o, err);
-	if (!rc) rc = make_chat(e, o, err);
+	if (!rc) rc = make_chat(e, o, path.p, err);
+	lm_buf_free(&path);
 	if (rc) return rc;
 	e->asks_tools = e->chat && !e->chat_tools && !chat_uses(e->chat, "tools");
 	e->info.add_bos = tok_adds_bos(e->tok);

@@ -51,24 +51,26 @@ static bool ends(const char *s, const char *with)
 	return n >= k && !strcmp(s + n - k, with);
 }
 
-/* A folder with a config.json; weights by their name, or for the names that others have too, by how they begin. */
-static bool is_hf(const char *path)
+bool file_is_weights(const char *path)
 {
 	static const char *const names[] = { ".bin", ".pt", ".pth" };
 	struct stat st;
-	char config[4200], head[2] = "";
+	char head[2] = "";
 	bool named = false;
-	if (stat(path, &st)) return false;
-	if (S_ISDIR(st.st_mode)) {
-		int n = snprintf(config, sizeof config, "%s/config.json", path);
-		return n > 0 && (size_t)n < sizeof config && stat(config, &st) == 0;
-	}
-	if (!S_ISREG(st.st_mode)) return false;
+	if (stat(path, &st) || !S_ISREG(st.st_mode)) return false;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) named |= ends(path, names[i]);
-	FILE *f = named ? fopen(path, "rb") : NULL;
+	FILE *f = named ? fopen(path, "rb") : NULL;         /* others use these names too */
 	named = f && fread(head, 1, 2, f) == 2 && (memcmp(head, "PK", 2) == 0 || head[0] == (char)0x80);
 	if (f) fclose(f);
 	return named || ends(path, ".safetensors");
+}
+
+static bool is_hf(const char *path)
+{
+	struct stat st;
+	char config[4200];
+	int n = snprintf(config, sizeof config, "%s/config.json", path);
+	return (n > 0 && (size_t)n < sizeof config && stat(config, &st) == 0) || file_is_weights(path);
 }
 
 int file_open(struct file **out, const char *path, struct lm_err *err)
@@ -87,6 +89,22 @@ int file_open_mem(struct file **out, const void *data, size_t size, struct lm_er
 	return finish(out, f, gguf_open_mem(f, data, size, err), err);
 }
 
+int file_items(const char *path, file_item_fn *fn, void *ud, struct lm_err *err)
+{
+	struct file *f = new_file(path, err);
+	if (!f) return LM_ENOMEM;
+	struct hf h = { .f = f, .dir = path };
+	int rc = raw_open(&h, path, err);
+	for (int i = 0; !rc && i < h.n_raw; i++) {
+		const struct raw *r = &h.raw[i];
+		struct file_item t = { r->name, raw_info[r->type].name, r->n_dims, r->dim, r->size, r->off };
+		rc = fn(ud, &t);
+	}
+	hf_close(&h);
+	file_close(f);
+	return rc;
+}
+
 void file_close(struct file *f)
 {
 	if (!f) return;
@@ -101,6 +119,7 @@ void file_close(struct file *f)
 
 const char *file_path(const struct file *f) { return f->path; }
 bool file_is_folder(const struct file *f) { return f->folder; }
+const char *file_dir(const struct file *f) { return f->dir; }
 uint64_t file_bytes(const struct file *f) { return f->bytes; }
 int file_count(const struct file *f) { return f->n_tensors; }
 int file_n_keys(const struct file *f) { return f->n_keys; }

@@ -38,6 +38,7 @@ int file_open_mem(struct file **out, const void *data, size_t size, struct lm_er
 void file_close(struct file *f);                           /* NULL is fine */
 const char *file_path(const struct file *f);               /* as given to file_open; "" for memory */
 bool file_is_folder(const struct file *f);                 /* the tokenizer then comes from files beside (tok_open) */
+const char *file_dir(const struct file *f);                /* that folder, no slash at its end; NULL for a GGUF */
 uint64_t file_bytes(const struct file *f);                 /* all parts together */
 /* How the file is built, for people who look into one. */
 struct file_about { const char *container; int version; uint64_t alignment; int n_parts; };
@@ -45,6 +46,12 @@ struct file_about file_about(const struct file *f);
 /* Where tensor i's data begins, counted from the start of its file; *part (0-based, may be NULL): which file of a split,
  * -1 for a derived tensor, which lies in none. */
 uint64_t file_offset(const struct file *f, int i, int *part);
+/* Calls fn for each tensor of one file of weights (.safetensors, .bin, .pt) as that has it: no model is needed.  type in
+ * the words of safetensors; dim slowest first.  fn returns 0, or what ends the walk. */
+struct file_item { const char *name, *type; int n_dims; const int64_t *dim; uint64_t size, off; };
+typedef int file_item_fn(void *ud, const struct file_item *t);
+bool file_is_weights(const char *path);                    /* by its name and first bytes: not a GGUF, not a folder */
+int file_items(const char *path, file_item_fn *fn, void *ud, struct lm_err *err);
 int file_count(const struct file *f);
 const struct tensor *file_at(const struct file *f, int i); /* in file order */
 const struct tensor *file_tensor(const struct file *f, const char *name);   /* NULL if absent; O(1) */

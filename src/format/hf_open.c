@@ -84,7 +84,7 @@ int hf_open(struct file *f, const char *path, struct lm_err *err)
 {
 	struct hf h = { .f = f };
 	f->folder = true;
-	h.dir = folder_of(f, path);
+	h.dir = f->dir = folder_of(f, path);
 	int rc = h.dir ? read_config(&h, err) : lm_fail(err, LM_ENOMEM, "%.300s: out of memory", path);
 	if (!rc) rc = raw_open(&h, path, err);
 	if (!rc && !(rc = layouts_open(&h, err))) rc = hf_map(&h, err);

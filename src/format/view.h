@@ -27,6 +27,7 @@ struct file {
 	uint64_t bytes, hash_key[2];
 	int version;
 	bool folder;             /* of Hugging Face; else a GGUF */
+	const char *dir;         /* that folder, without a slash at the end */
 	uint64_t alignment;
 	struct key *key;
 	int n_keys, cap_keys;

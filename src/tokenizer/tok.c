@@ -16,6 +16,16 @@ int tok_load(struct tok **out, const struct file *f, struct lm_err *err)
 	return gguf_tok(out, f, err);
 }
 
+int tok_none(struct tok **out, struct lm_err *err)
+{
+	struct tok *t = vocab_new(1, err);
+	int rc = t ? tok_parts(t, json_null(), json_null(), json_null(), err) : LM_ENOMEM;
+	if (!rc) rc = vocab_index(t, err);
+	if (rc) tok_free(t);
+	*out = rc ? NULL : t;
+	return rc;
+}
+
 void tok_free(struct tok *t)
 {
 	if (!t) return;
@@ -215,6 +225,7 @@ int tok_encode(const struct tok *t, const char *text, size_t len, unsigned flags
 			.special = flags & TOK_PARSE_SPECIAL};
 	struct lm_buf valid = {0};
 	int rc = 0;
+	if (!t->model) return lm_fail(err, LM_EUNSUPPORTED, "the model has no tokenizer: it takes token ids only");
 	if (len > MAX_TEXT)
 		return lm_fail(err, LM_ELIMIT, "the text has %zu bytes, at most %d are supported", len,
 			       MAX_TEXT);

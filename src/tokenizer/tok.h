@@ -17,6 +17,8 @@ int tok_load(struct tok **out, const struct file *f, struct lm_err *err);
  * vocab.json (with merges.txt beside it).  tokenizer_config.json, generation_config.json, special_tokens_map.json and
  * added_tokens.json of the same folder are read too. */
 int tok_open(struct tok **out, const char *path, struct lm_err *err);
+/* For a model without one: it encodes nothing (LM_EUNSUPPORTED), and ids have no text. */
+int tok_none(struct tok **out, struct lm_err *err);
 void tok_free(struct tok *t);
 /* Like snprintf: writes at most `cap` ids and returns how many the text has; negative lm_code on error (LM_ENOMEM,
  * LM_ELIMIT: over 256 MiB of text, or 8 MiB without a place to cut).  Special tokens are matched in the raw text,

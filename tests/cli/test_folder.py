@@ -65,7 +65,7 @@ class Folders(Case):
         with tempfile.TemporaryDirectory() as d:
             self.fails(1, "No such file", "tokenize", "-m", os.path.join(d, "none"), "a")
             self.fails(3, "holds no tokenizer", "tokenize", "-m", d, "a")
-            self.fails(3, "holds no GGUF file", "-m", os.path.join(FOLDERS, "qwen2"), "-p", "a")
+            self.fails(3, "there is no GGUF file, nor a config.json", "-m", os.path.join(FOLDERS, "qwen2"), "-p", "a")
             with open(os.path.join(d, "vocab.txt"), "w") as f:
                 f.write("a\n")
             with open(os.path.join(d, "tokenizer_config.json"), "w") as f:
