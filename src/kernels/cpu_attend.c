@@ -190,6 +190,14 @@ static void merge(const struct attend_job *j, struct work *w, int i, float mc, f
 	j->c->k.attn_merge(o, oc, a, b, dim);
 }
 
+/* A sink joins the sum of pair i last, with no value; returns the factor of the output. */
+static float join_sink(struct work *w, int i, float sink)
+{
+	float m = w->m[i] > sink ? w->m[i] : sink, a = lm_expf(w->m[i] - m);
+	w->l[i] = fmaf(w->l[i], a, lm_expf(sink - m));
+	return a;
+}
+
 /* One chunk of positions [base, base + KV_CHUNK) for the n pairs of a tile. */
 static void chunk(const struct attend_job *j, struct work *w, const int32_t *table, int base, int kv_h, int n, const int *lo, const int *hi)
 {
@@ -235,9 +243,10 @@ static void attend_unit(const struct attend_job *j, const struct tile *t, int kv
 	for (int base = first / KV_CHUNK * KV_CHUNK; base < last; base += KV_CHUNK)
 		chunk(j, w, j->s->table[j->s->seq[t->row]], base, kv_h, n, lo, hi);
 	for (int i = 0; i < n; i++) {
-		float *y = f32_row(j->y, t->row + i / heads) + (h0 + i % heads) * a->dim_v;
+		float *y = f32_row(j->y, t->row + i / heads) + (h0 + i % heads) * a->dim_v, scale = 1;
 		const float *o = w->o + (size_t)i * (size_t)a->dim_v;
-		for (int d = 0; d < a->dim_v; d++) y[d] = o[d] / w->l[i];
+		if (a->sinks && a->sinks->base) scale = join_sink(w, i, ((const float *)mat_row(*a->sinks, 0))[h0 + i % heads]);
+		for (int d = 0; d < a->dim_v; d++) y[d] = o[d] * scale / w->l[i];
 	}
 }
 
