@@ -334,9 +334,9 @@ static void ref_kv_put(struct backend *b, const struct kv *kv, struct mat k, str
 		for (int h = 0; h < a->n_kv; h++) {
 			const int32_t *table = s->table[s->seq[t]];
 			struct kv_row kr = kv_row(kv->k, h, a->dim_k, false, table, s->pos[t]);
-			struct kv_row vr = kv_row(kv->v, h, a->dim_v, true, table, s->pos[t]);
+			struct kv_row vr = a->v_at ? kr : kv_row(kv->v, h, a->dim_v, true, table, s->pos[t]);
 			kv_set(&kr, row_f32(k, t) + h * a->dim_k);
-			kv_set(&vr, row_f32(v, t) + h * a->dim_v);
+			if (!a->v_at) kv_set(&vr, row_f32(v, t) + h * a->dim_v);
 		}
 }
 
@@ -382,10 +382,11 @@ static void attend_one(const struct attend_job *j, int t, int h)
 	for (int p = lo; p <= hi; p++) top = fmax(top, score(j, q, head, table, p));
 	if (sinks) sum = exp(sinks[h] - top);
 	for (int p = lo; p <= hi; p++) {
-		struct kv_row v = kv_row(j->kv->v, head, a->dim_v, true, table, p);
+		struct kv_row v = a->v_at ? kv_row(j->kv->k, head, a->dim_k, false, table, p)
+					  : kv_row(j->kv->v, head, a->dim_v, true, table, p);
 		double e = exp(score(j, q, head, table, p) - top);
 		sum += e;
-		for (int d = 0; d < a->dim_v; d++) o[d] += e * kv_get(&v, d);
+		for (int d = 0; d < a->dim_v; d++) o[d] += e * kv_get(&v, a->v_at + d);
 	}
 	for (int d = 0; d < a->dim_v; d++) row_f32(j->y, t)[h * a->dim_v + d] = (float)(o[d] / sum);
 }

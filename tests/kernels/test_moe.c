@@ -359,3 +359,51 @@ LM_TEST(moe_attention_sinks)
 	free(q), free(k), free(v);
 	close_devs(&d);
 }
+
+enum { LAT_H = 33, LAT_N = 260 };
+/* One wide key head whose tail is the value (MLA): as if the tail lay in a value cache, to the byte on the CPU. */
+static void run_latent(struct backend *b, enum dtype t, bool shared, const float *q, const float *k, float *y, int step)
+{
+	enum { H = LAT_H, DK = 96, AT = 32, DV = 64, M = LAT_N };
+	static int32_t pos[M], seq[M], table[M / KV_BLOCK + 1];
+	const int32_t *const tables[1] = { table };
+	struct attn a = { .n_head = H, .n_kv = 1, .dim_k = DK, .dim_v = DV, .scale = 0.1f, .causal = true, .v_at = shared ? AT : 0 };
+	int blocks = M / KV_BLOCK + 1;
+	int64_t size = b->op->kv_bytes(b, t, 1, DK, false);
+	char *kb = calloc((size_t)blocks, (size_t)size), *vb = calloc((size_t)blocks, (size_t)size);
+	struct kv kv = { { .base = kb, .rows = blocks, .stride = size, .type = t }, { .base = vb, .rows = blocks, .stride = size, .type = t } };
+	if (shared) kv.v = (struct mat){ 0 };
+	for (int i = 0; i < M; i++) pos[i] = i;
+	for (int i = 0; i < blocks; i++) table[i] = (i + 3) % blocks;
+	for (int at = 0; at < M; at += step) {
+		int n = M - at < step ? M - at : step;
+		struct seqs s = { .n_rows = n, .n_seqs = 1, .token = seq, .pos = pos + at, .seq = seq, .table = tables };
+		struct mat km = host((float *)(uintptr_t)k + at * DK, n, DK, DT_F32);
+		assert_int_equal(b->op->begin(b, 0, &s), 0);
+		b->op->kv_put(b, &kv, km, mat_cols(km, AT, DV), &a, &s);
+		b->op->attend(b, host(y + at * H * DV, n, H * DV, DT_F32), host((float *)(uintptr_t)q + at * H * DK, n, H * DK, DT_F32), &kv, &a, &s);
+		end(b);
+	}
+	free(kb), free(vb);
+}
+
+LM_TEST(moe_attention_latent)
+{
+	enum { SIZE = LAT_N * LAT_H * 64 };
+	static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0 };
+	struct devs d = open_devs();
+	float *q = floats(LAT_N * LAT_H * 96), *k = floats(LAT_N * 96), *a = floats(SIZE), *c = floats(SIZE), *want = floats(SIZE);
+
+	for (int i = 0; i < 4; i++) {
+		if (types[i] == DT_Q8_0) run_latent(d.b[0], types[i], true, q, k, want, LAT_N);
+		for (int b = 2; b < d.n; b += 3) {
+			run_latent(d.b[b], types[i], false, q, k, a, LAT_N);
+			run_latent(d.b[b], types[i], true, q, k, c, b % 2 ? LAT_N : 33);
+			assert_memory_equal(a, c, SIZE * sizeof(float));
+			double off = types[i] == DT_Q8_0 ? worst(c, want, SIZE) : 0;
+			if (!(off <= 2e-5)) fail_msg("type %d, device %d: off by %g", types[i], b, off);
+		}
+	}
+	free(q), free(k), free(a), free(c), free(want);
+	close_devs(&d);
+}
