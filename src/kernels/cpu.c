@@ -29,6 +29,7 @@ static void cpu_close(struct backend *b)
 		lm_free(c->xp[i].p);
 	}
 	for (int i = 0; i < MAX_ROPES; i++) lm_free(c->rope[i].cs.p);
+	cpu_moe_close(c);
 	lm_free(c->panel.p);
 	lm_free(c->attn.p);
 	lm_free(c->tiles.p);
@@ -119,6 +120,7 @@ static int size_scratch(struct cpu *c, int rows, struct lm_err *err)
 	if (!rc) rc = scratch_want(&c->panel, c->panel_stride * (size_t)c->n_threads, err);
 	if (!rc) rc = scratch_want(&c->attn, c->attn_stride * (size_t)c->n_threads, err);
 	if (!rc) rc = scratch_want(&c->tiles, (size_t)rows * 2 * sizeof(int), err);
+	if (!rc) rc = cpu_moe_scratch(c, rows, err);
 	/* two tables before they are asked for: no model has more kinds of RoPE (global and sliding layers) */
 	for (int i = 0; i < MAX_ROPES && !rc; i++) {
 		int dims = c->rope[i].dims > c->max_dim || i > 1 ? c->rope[i].dims : c->max_dim;
@@ -285,6 +287,7 @@ static const struct backend_ops cpu_ops = {
 	.write = cpu_write, .read = cpu_read, .kv_bytes = cpu_kv_bytes, .begin = cpu_begin, .end = cpu_end,
 	.embed = cpu_embed, .norm = cpu_norm, .linear = cpu_linear, .add = cpu_add, .act = cpu_act,
 	.softcap = cpu_softcap, .gather = cpu_gather, .rope = cpu_rope, .kv_put = cpu_kv_put, .attend = cpu_attend,
+	.moe_room = cpu_moe_room, .route = cpu_route, .experts = cpu_experts,
 };
 
 int backend_cpu(struct backend **out, int n_threads, const char *level, struct lm_err *err)

@@ -130,7 +130,7 @@ static void put_job(void *ctx, int tid, int nt)
 		const float *k = f32_row(j->k, (int)r), *v = f32_row(j->v, (int)r);
 		for (int h = 0; h < a->n_kv; h++) {
 			put_key(j->c, tid, kv_head(j->kv->k, id, j->kv->k.type, a->dim_k, h), j->kv->k.type, a->dim_k, p, k + h * a->dim_k);
-			put_value(j->c, tid, kv_head(j->kv->v, id, j->kv->v.type, a->dim_v, h), j->kv->v.type, a->dim_v, p, v + h * a->dim_v);
+			if (!a->v_at) put_value(j->c, tid, kv_head(j->kv->v, id, j->kv->v.type, a->dim_v, h), j->kv->v.type, a->dim_v, p, v + h * a->dim_v);
 		}
 	}
 }
@@ -154,11 +154,12 @@ struct attend_job {
 };
 
 /* One thread's memory: queries, scores, this chunk's outputs, merged outputs. */
-struct work { float *q, *s, *oc, *o; float m[ATTN_TILE], l[ATTN_TILE]; int lo[ATTN_TILE], hi[ATTN_TILE]; bool seen[ATTN_TILE]; };
+struct work { float *q, *s, *oc, *o; char *v; float m[ATTN_TILE], l[ATTN_TILE]; int lo[ATTN_TILE], hi[ATTN_TILE]; bool seen[ATTN_TILE]; };
 
 size_t cpu_attn_bytes(int dim)
 {
 	size_t n = ((size_t)dim * 3 + KV_CHUNK) * ATTN_TILE * sizeof(float), q8 = x32_bytes(dim) + 256;
+	n += (size_t)kv_head_bytes(DT_F32, dim) * (KV_CHUNK / KV_BLOCK);        /* values that lie in the keys */
 	return n > q8 ? n : q8;
 }
 
@@ -190,11 +191,43 @@ static void merge(const struct attend_job *j, struct work *w, int i, float mc, f
 	j->c->k.attn_merge(o, oc, a, b, dim);
 }
 
+/* The values of one block out of its keys, in the layout of values.  One query row of a layer reads a block for all of
+ * its heads, so this costs a few per cent of the products. */
+static void values_of(char *to, const char *keys, enum dtype t, const struct attn *a)
+{
+	if (t == DT_Q8_0) {
+		for (int p = 0; p < KV_BLOCK; p++)
+			for (int d = 0; d < a->dim_v; d++) {
+				to[kv_value_at(t, a->dim_v, p, d)] = keys[kv_key_at(t, a->dim_k, p, a->v_at + d)];
+				if (d % 32 == 0) memcpy(to + kv_value_scale_at(a->dim_v, p, d), keys + kv_key_scale_at(a->dim_k, p, a->v_at + d), 4);
+			}
+		return;
+	}
+	for (int half = 0; half < 2; half++)
+		for (int d = 0; d < a->dim_v; d++) {
+			const char *from = keys + kv_key_at(t, a->dim_k, half * 16, a->v_at + d);
+			char *at = to + kv_value_at(t, a->dim_v, half * 16, d);
+			for (int i = 0; i < 16; i++) {
+				if (t == DT_F32) memcpy(at + (size_t)i * (size_t)a->dim_v * 4, from + i * 4, 4);
+				else memcpy(at + (size_t)i * (size_t)a->dim_v * 2, from + i * 2, 2);
+			}
+		}
+}
+
+/* A sink joins the sum of pair i last, with no value; returns the factor of the output. */
+static float join_sink(struct work *w, int i, float sink)
+{
+	float m = w->m[i] > sink ? w->m[i] : sink, a = lm_expf(w->m[i] - m);
+	w->l[i] = fmaf(w->l[i], a, lm_expf(sink - m));
+	return a;
+}
+
 /* One chunk of positions [base, base + KV_CHUNK) for the n pairs of a tile. */
 static void chunk(const struct attend_job *j, struct work *w, const int32_t *table, int base, int kv_h, int n, const int *lo, const int *hi)
 {
 	const struct attn *a = j->a;
 	const void *kb[KV_CHUNK / KV_BLOCK], *vb[KV_CHUNK / KV_BLOCK];
+	enum dtype vt = a->v_at ? j->kv->k.type : j->kv->v.type;
 	float mc[ATTN_TILE], lc[ATTN_TILE];
 	int end = 0;
 	for (int i = 0; i < n; i++) {
@@ -208,12 +241,18 @@ static void chunk(const struct attend_job *j, struct work *w, const int32_t *tab
 	for (int i = 0; i < n_block; i++) {
 		int32_t id = table[base / KV_BLOCK + i];
 		kb[i] = kv_head(j->kv->k, id, j->kv->k.type, a->dim_k, kv_h);
-		vb[i] = kv_head(j->kv->v, id, j->kv->v.type, a->dim_v, kv_h);
+		if (!a->v_at) {
+			vb[i] = kv_head(j->kv->v, id, vt, a->dim_v, kv_h);
+			continue;
+		}
+		char *v = w->v + i * kv_head_bytes(vt, a->dim_v);
+		values_of(v, kb[i], vt, a);
+		vb[i] = v;
 	}
 	j->c->k.attn_score(w->s, w->q, n, kb, n_block, j->kv->k.type, a->dim_k, a->scale, a->softcap);
 	for (int i = 0; i < n; i++)
 		if (w->hi[i] > w->lo[i]) j->c->k.attn_soft(w->s + (size_t)i * KV_CHUNK, w->lo[i], w->hi[i], &mc[i], &lc[i]);
-	j->c->k.attn_value(w->oc, w->s, w->lo, w->hi, n, vb, j->kv->v.type, a->dim_v);
+	j->c->k.attn_value(w->oc, w->s, w->lo, w->hi, n, vb, vt, a->dim_v);
 	for (int i = 0; i < n; i++)
 		if (w->hi[i] > w->lo[i]) merge(j, w, i, mc[i], lc[i]);
 }
@@ -235,9 +274,10 @@ static void attend_unit(const struct attend_job *j, const struct tile *t, int kv
 	for (int base = first / KV_CHUNK * KV_CHUNK; base < last; base += KV_CHUNK)
 		chunk(j, w, j->s->table[j->s->seq[t->row]], base, kv_h, n, lo, hi);
 	for (int i = 0; i < n; i++) {
-		float *y = f32_row(j->y, t->row + i / heads) + (h0 + i % heads) * a->dim_v;
+		float *y = f32_row(j->y, t->row + i / heads) + (h0 + i % heads) * a->dim_v, scale = 1;
 		const float *o = w->o + (size_t)i * (size_t)a->dim_v;
-		for (int d = 0; d < a->dim_v; d++) y[d] = o[d] / w->l[i];
+		if (a->sinks && a->sinks->base) scale = join_sink(w, i, ((const float *)mat_row(*a->sinks, 0))[h0 + i % heads]);
+		for (int d = 0; d < a->dim_v; d++) y[d] = o[d] * scale / w->l[i];
 	}
 }
 
@@ -251,6 +291,7 @@ static void attend_run(void *ctx, int tid, int nt)
 	w.s = w.q + dim;
 	w.oc = w.s + (size_t)KV_CHUNK * ATTN_TILE;
 	w.o = w.oc + dim;
+	w.v = (char *)(w.o + dim);
 	int64_t per = (int64_t)j->a->n_kv * j->n_part, n = per * j->n_tile, lo = 0, hi = n;
 	if (nt > 1 && !lm_pool_next(c->pool, n, 1, &lo, &hi)) return;
 	do {

@@ -12,6 +12,9 @@ struct scratch { char *p; size_t cap; };
 
 struct rope_table { const double *inv_freq; int dims; bool filled; struct scratch cs; };
 
+enum { MAX_MOE = 64 };
+struct moe_shape { int n_expert, n_used, n_ff, n_embd; };
+
 struct cpu {
 	struct backend b;
 	struct lm_pool *pool;
@@ -29,6 +32,14 @@ struct cpu {
 	size_t attn_stride;
 	struct scratch tiles;        /* struct tile[n_rows] */
 	struct rope_table rope[MAX_ROPES];
+	/* the mixtures of experts that moe_room was asked for, and their scratch (cpu_moe.c) */
+	struct moe_shape moe[MAX_MOE];
+	int n_moe;
+	struct scratch pair_x[3], pair_xp[3];    /* activation rows by (token, expert), sorted by expert; packed */
+	struct scratch pair_g, pair_d;           /* f32 [pair][n_ff] between the products, [pair][n_embd] after them */
+	struct scratch pair_i;                   /* the sort: int32s */
+	struct scratch moe_up;                   /* per thread: a strip of the up product */
+	size_t moe_up_stride;
 	const struct seqs *at;
 };
 enum { DECODE_ROWS = 16 };           /* rows decoded at a time for a weight type without kernels */
@@ -43,7 +54,19 @@ static inline void cpu_share(int64_t n, int tid, int n_threads, int64_t *lo, int
 int scratch_want(struct scratch *s, size_t n, struct lm_err *err);
 
 /* cpu_linear.c */
+static inline bool cpu_by_gemm(const struct cpu *c, const struct mat *w, int n_tok) { return n_tok >= GEMM_MIN && c->k.w[w->type].gemm; }
+void cpu_quantise(const struct cpu *c, void *row, const float *x, enum dot_class d, int cols);
+/* Rows [r, r+n) of w times n_tok activation rows: x of w's dot class, 64-byte aligned; xp the same packed, needed by a
+ * GEMM that packs.  y[t * y_stride + i], without bias. */
+struct strip { const struct mat *w; int r, n; float *y; int64_t y_stride; int n_tok; const char *x, *xp; };
+void cpu_strip(const struct cpu *c, const struct strip *s, char *panel);
 void cpu_linear(struct backend *b, const struct lin *l, int n, struct mat x);
+/* cpu_moe.c */
+int cpu_moe_room(struct backend *b, const struct moe *m, int n_embd, int n_ff, struct lm_err *err);
+void cpu_route(struct backend *b, struct mat sel, struct mat weight, struct mat logits, const struct mat *bias, const struct moe *m);
+void cpu_experts(struct backend *b, struct mat y, struct mat x, const struct experts *e, struct mat sel, struct mat weight);
+int cpu_moe_scratch(struct cpu *c, int rows, struct lm_err *err);
+void cpu_moe_close(struct cpu *c);
 /* cpu_attend.c */
 void cpu_rope(struct backend *b, struct mat x, int head_dim, const struct seqs *s, const struct rope *r);
 void cpu_kv_put(struct backend *b, const struct kv *kv, struct mat k, struct mat v, const struct attn *a, const struct seqs *s);

@@ -19,7 +19,7 @@ struct linear_job {
 };
 
 static enum dot_class class_of(enum dtype t) { return quant_info(t)->dot; }
-static bool by_gemm(const struct linear_job *j, const struct mat *w) { return j->n_tok >= GEMM_MIN && j->c->k.w[w->type].gemm; }
+static bool by_gemm(const struct linear_job *j, const struct mat *w) { return cpu_by_gemm(j->c, w, j->n_tok); }
 
 static char *x_row(const struct linear_job *j, enum dot_class d, int cols, int64_t t)
 {
@@ -27,16 +27,11 @@ static char *x_row(const struct linear_job *j, enum dot_class d, int cols, int64
 }
 
 /* ---- activation: quantise, then pack --------------------------------------------------------------------- */
-static void quantise(const struct linear_job *j, enum dot_class d, int64_t lo, int64_t hi)
+void cpu_quantise(const struct cpu *c, void *row, const float *x, enum dot_class d, int cols)
 {
-	int cols = j->x.cols;
-	for (int64_t t = lo; t < hi; t++) {
-		const float *x = f32_row(j->x, (int)t);
-		char *row = x_row(j, d, cols, t);
-		if (d == DOT_X32) j->c->k.quant_x32(row, x, cols);
-		else if (d == DOT_X256) j->c->k.quant_x256(row, x, cols);
-		else memcpy(row, x, (size_t)cols * sizeof(float));
-	}
+	if (d == DOT_X32) c->k.quant_x32(row, x, cols);
+	else if (d == DOT_X256) c->k.quant_x256(row, x, cols);
+	else memcpy(row, x, (size_t)cols * sizeof(float));
 }
 
 static void prepare_job(void *ctx, int tid, int nt)
@@ -47,7 +42,8 @@ static void prepare_job(void *ctx, int tid, int nt)
 		const struct kern_gemm *g = j->gemm[d];
 		if (!j->want[d]) continue;
 		lm_split(j->n_tok, g ? g->mr : 1, tid, nt, &lo, &hi);
-		quantise(j, (enum dot_class)d, lo, hi);
+		for (int64_t t = lo; t < hi; t++)
+			cpu_quantise(j->c, x_row(j, (enum dot_class)d, j->x.cols, t), f32_row(j->x, (int)t), (enum dot_class)d, j->x.cols);
 		if (g && g->pack_x && hi > lo)
 			g->pack_x(j->c->xp[d].p + g->xp_bytes((int)lo, j->x.cols), x_row(j, (enum dot_class)d, j->x.cols, lo), (int)(hi - lo), j->x.cols);
 	}
@@ -69,16 +65,35 @@ static void finish(const struct lin *l, int n_tok, int r, int n)
 }
 
 /* A weight type without kernels: its rows are decoded to f32 and multiplied as such. */
-static void gemv_decoded(const struct linear_job *j, const struct lin *l, int r, int n, float *rows)
+static void strip_decoded(const struct cpu *c, const struct strip *s, float *rows)
 {
-	const struct mat *w = l->w;
+	const struct mat *w = s->w;
 	size_t stride = x_align((size_t)w->cols * sizeof(float));
-	for (int i = 0; i < n; i += DECODE_ROWS) {
-		int m = n - i < DECODE_ROWS ? n - i : DECODE_ROWS;
+	for (int i = 0; i < s->n; i += DECODE_ROWS) {
+		int m = s->n - i < DECODE_ROWS ? s->n - i : DECODE_ROWS;
 		for (int k = 0; k < m; k++)
-			quant_info(w->type)->decode((float *)((char *)rows + (size_t)k * stride), mat_row(*w, r + i + k), w->cols);
-		for (int t = 0; t < j->n_tok; t++)
-			j->c->k.w[DT_F32].gemv(f32_row(l->y, t) + r + i, rows, (int64_t)stride, x_row(j, DOT_F32, w->cols, t), m, w->cols);
+			quant_info(w->type)->decode((float *)((char *)rows + (size_t)k * stride), mat_row(*w, s->r + i + k), w->cols);
+		for (int t = 0; t < s->n_tok; t++)
+			c->k.w[DT_F32].gemv(s->y + t * s->y_stride + i, rows, (int64_t)stride, s->x + (size_t)t * x_bytes(DOT_F32, w->cols), m, w->cols);
+	}
+}
+
+void cpu_strip(const struct cpu *c, const struct strip *s, char *panel)
+{
+	const struct mat *w = s->w;
+	const struct kern_type *k = &c->k.w[w->type];
+	size_t row = x_bytes(class_of(w->type), w->cols);
+	if (!k->gemv) {
+		strip_decoded(c, s, (float *)panel);
+	} else if (!cpu_by_gemm(c, w, s->n_tok)) {
+		for (int t = 0; t < s->n_tok; t++)
+			k->gemv(s->y + t * s->y_stride, mat_row(*w, s->r), w->stride, s->x + (size_t)t * row, s->n, w->cols);
+	} else {
+		for (int i = 0; i < s->n; i += k->gemm->nr) {
+			int n = s->n - i < k->gemm->nr ? s->n - i : k->gemm->nr;
+			k->pack(panel, mat_row(*w, s->r + i), w->stride, n, w->cols);
+			k->gemm->run(s->y + i, s->y_stride, panel, k->gemm->pack_x ? s->xp : s->x, n, s->n_tok, w->cols);
+		}
 	}
 }
 
@@ -86,17 +101,10 @@ static void run_unit(const struct linear_job *j, int i, int64_t unit, char *pane
 {
 	const struct lin *l = &j->l[i];
 	const struct mat *w = l->w;
-	const struct kern_type *k = &j->c->k.w[w->type];
 	enum dot_class d = class_of(w->type);
 	int r = (int)unit * j->rows_per[i], n = w->rows - r < j->rows_per[i] ? w->rows - r : j->rows_per[i];
-	if (by_gemm(j, w)) {
-		k->pack(panel, mat_row(*w, r), w->stride, n, w->cols);
-		k->gemm->run(f32_row(l->y, 0) + r, l->y.stride / (int64_t)sizeof(float), panel,
-		             k->gemm->pack_x ? j->c->xp[d].p : j->c->x[d].p, n, j->n_tok, w->cols);
-	} else if (k->gemv) {
-		for (int t = 0; t < j->n_tok; t++)
-			k->gemv(f32_row(l->y, t) + r, mat_row(*w, r), w->stride, x_row(j, d, w->cols, t), n, w->cols);
-	} else gemv_decoded(j, l, r, n, (float *)panel);
+	struct strip s = { w, r, n, f32_row(l->y, 0) + r, l->y.stride / (int64_t)sizeof(float), j->n_tok, j->c->x[d].p, j->c->xp[d].p };
+	cpu_strip(j->c, &s, panel);
 	finish(l, j->n_tok, r, n);
 }
 

@@ -35,6 +35,10 @@
  * first visible chunk: (m,l,o) as they are; later: M = max(m, mc); a = lm_expf(m - M), b = lm_expf(mc - M);
  * l = fma(lc, b, l * a); o[d] = fma(oc[d], b, o[d] * a).  A chunk with no visible key takes no part.
  * y[d] = o[d] / l.  K and V are always read back from the cache.
+ * A sink s of the head joins last: M = max(m, s); a = lm_expf(m - M); l = fma(l, a, lm_expf(s - M)); y[d] = o[d] * a / l.
+ *
+ * Experts: a pair (token, k) is computed as a linear of its own row; y = fma(weight[k], out[k], y) over ascending k from
+ * +0.  Routing: softmax and sums over the chosen ascending, one float after the other.
  *
  * Functions that reach an output (exp, tanh, silu, gelu, erf) are the fixed FMA sequences below.  sqrt and division
  * are IEEE.  No -ffast-math, -ffp-contract=off, FTZ/DAZ never set. */

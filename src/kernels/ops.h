@@ -47,6 +47,7 @@ struct attn {
 	int window;
 	bool causal;
 	const struct mat *sinks;         /* NULL, or base NULL: none */
+	int v_at;                        /* > 0: values are elements [v_at, v_at + dim_v) of the keys; kv->v is not used */
 };
 
 /* KV blocks hold KV_BLOCK positions; attention works in absolute chunks of KV_CHUNK positions (exact.h). */
@@ -74,6 +75,7 @@ struct seqs {
 struct kv { struct mat k, v; };
 
 /* ---- mixture of experts */
+enum { MAX_EXPERTS = 1024 };
 enum gate_kind { GATE_SOFTMAX, GATE_SIGMOID };
 struct moe {
 	int n_expert, n_used;
@@ -89,7 +91,7 @@ struct experts {
 	const struct mat *gate, *up, *down;      /* gate NULL: down(act(up(x))) */
 	struct mat bgate, bup, bdown;
 	enum act act;
-	int n_ff;
+	int n_expert, n_ff;
 };
 
 struct backend;
@@ -125,6 +127,8 @@ struct backend_ops {
 	void (*attend)(struct backend *b, struct mat y, struct mat q, const struct kv *kv, const struct attn *a, const struct seqs *s);
 	/* Ops below are for some families only: NULL where a device lacks them, and model_load refuses the model then. */
 	/* mixture of experts */
+	/* Asked at bind time, once per kind of layer: can the device run it?  It makes room for it at the next begin(). */
+	int  (*moe_room)(struct backend *b, const struct moe *m, int n_embd, int n_ff, struct lm_err *err);
 	/* sel: I32 [rows][n_used], weight: f32 [rows][n_used]; logits: [rows][n_expert], overwritten.  bias: [n_expert], added to
 	 * the scores for choosing only.  Chosen by falling score, the lower id first among equals. */
 	void (*route)(struct backend *b, struct mat sel, struct mat weight, struct mat logits, const struct mat *bias,

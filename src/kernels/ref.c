@@ -5,9 +5,11 @@
  *   norm    a weight row as wide as a group serves every group; one as wide as the row has values per column
  *   rope    the first r->dims elements of each head turn, the rest pass through
  *   window  W keys including the query's own; without a causal mask W/2 to either side
- *   softcap on the scaled score, before the mask */
+ *   softcap on the scaled score, before the mask
+ *   sinks   one more logit of the softmax, neither scaled nor capped, without a value */
 #include "base/base.h"
 #include "kernels/kv.h"
+#include "kernels/ref.h"
 #include <math.h>
 #include <string.h>
 
@@ -15,11 +17,6 @@ enum {
 	CHUNK = 256,     /* elements decoded at a time: a multiple of every block size */
 	TILE = 32,       /* tokens that share a decoded chunk */
 	MAX_DIM = 1024   /* of a head: attend keeps one output row on the stack */
-};
-
-struct ref {
-	struct backend b;
-	struct lm_pool *pool;
 };
 
 static float *row_f32(struct mat m, int64_t r) { return mat_row(m, r); }
@@ -30,6 +27,7 @@ static void ref_close(struct backend *b)
 {
 	struct ref *r = (struct ref *)b;
 	lm_pool_free(r->pool);
+	lm_free(r->moe);
 	lm_free(r);
 }
 
@@ -336,9 +334,9 @@ static void ref_kv_put(struct backend *b, const struct kv *kv, struct mat k, str
 		for (int h = 0; h < a->n_kv; h++) {
 			const int32_t *table = s->table[s->seq[t]];
 			struct kv_row kr = kv_row(kv->k, h, a->dim_k, false, table, s->pos[t]);
-			struct kv_row vr = kv_row(kv->v, h, a->dim_v, true, table, s->pos[t]);
+			struct kv_row vr = a->v_at ? kr : kv_row(kv->v, h, a->dim_v, true, table, s->pos[t]);
 			kv_set(&kr, row_f32(k, t) + h * a->dim_k);
-			kv_set(&vr, row_f32(v, t) + h * a->dim_v);
+			if (!a->v_at) kv_set(&vr, row_f32(v, t) + h * a->dim_v);
 		}
 }
 
@@ -377,15 +375,18 @@ static void attend_one(const struct attend_job *j, int t, int h)
 	const int32_t *table = j->s->table[j->s->seq[t]];
 	const float *q = row_f32(j->q, t) + h * a->dim_k;
 	int head = h / (a->n_head / a->n_kv), lo, hi;
-	double o[MAX_DIM] = { 0 }, top = -INFINITY, sum = 0;
+	const float *sinks = vec(a->sinks);
+	double o[MAX_DIM] = { 0 }, top = sinks ? sinks[h] : -INFINITY, sum = 0;
 
 	visible(j, t, &lo, &hi);
 	for (int p = lo; p <= hi; p++) top = fmax(top, score(j, q, head, table, p));
+	if (sinks) sum = exp(sinks[h] - top);
 	for (int p = lo; p <= hi; p++) {
-		struct kv_row v = kv_row(j->kv->v, head, a->dim_v, true, table, p);
+		struct kv_row v = a->v_at ? kv_row(j->kv->k, head, a->dim_k, false, table, p)
+					  : kv_row(j->kv->v, head, a->dim_v, true, table, p);
 		double e = exp(score(j, q, head, table, p) - top);
 		sum += e;
-		for (int d = 0; d < a->dim_v; d++) o[d] += e * kv_get(&v, d);
+		for (int d = 0; d < a->dim_v; d++) o[d] += e * kv_get(&v, a->v_at + d);
 	}
 	for (int d = 0; d < a->dim_v; d++) row_f32(j->y, t)[h * a->dim_v + d] = (float)(o[d] / sum);
 }
@@ -410,7 +411,7 @@ static const struct backend_ops ref_ops = {
 	.write = ref_write, .read = ref_read, .kv_bytes = ref_kv_bytes, .begin = ref_begin, .end = ref_end,
 	.embed = ref_embed, .norm = ref_norm, .linear = ref_linear, .add = ref_add, .act = ref_act,
 	.softcap = ref_softcap, .gather = ref_gather, .rope = ref_rope, .kv_put = ref_kv_put,
-	.attend = ref_attend,
+	.attend = ref_attend, .moe_room = ref_moe_room, .route = ref_route, .experts = ref_experts,
 };
 
 int backend_ref(struct backend **out, struct lm_err *err)
