@@ -180,6 +180,8 @@ FUZZ_tok := base quant format tokenizer
 FUZZ_spm := base quant format tokenizer
 FUZZ_jinja := base quant format tokenizer
 FUZZ_answer := base quant format tokenizer
+FUZZ_safetensors := base quant format
+FUZZ_torch := base quant format
 fuzz_objs = $(filter $(foreach d,$(or $(FUZZ_$(1)),$(DIRS)),$(BUILD)/src/$(d)/%),$(LIBOBJ))
 .SECONDEXPANSION:
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $$(call fuzz_objs,$$*)

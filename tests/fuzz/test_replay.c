@@ -18,6 +18,12 @@
 #define LLVMFuzzerTestOneInput fuzz_hfjson
 #include "fuzz/fuzz_hfjson.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_safetensors
+#include "fuzz/fuzz_safetensors.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_torch
+#include "fuzz/fuzz_torch.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_answer
 #include "fuzz/fuzz_answer.c"
 #undef LLVMFuzzerTestOneInput
@@ -54,3 +60,5 @@ LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
 LM_TEST(fuzz_corpus_spm) { replay("spm", fuzz_spm); }
 LM_TEST(fuzz_corpus_tok) { replay("tok", fuzz_tok); }
 LM_TEST(fuzz_corpus_hfjson) { replay("hfjson", fuzz_hfjson); }
+LM_TEST(fuzz_corpus_safetensors) { replay("safetensors", fuzz_safetensors); }
+LM_TEST(fuzz_corpus_torch) { replay("torch", fuzz_torch); }
