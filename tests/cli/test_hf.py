@@ -34,7 +34,7 @@ class Hf(Case):
         want = self.score(TINY)
         self.assertEqual(len(json.loads(want)["logprobs"]), 10)
         for path in (TINY + "/", TINY + "/model.safetensors", *(os.path.join(RAW, "model", k) for k in ("bin", "legacy", "shards")),
-                     os.path.join(RAW, "model/bin/pytorch_model.bin"), os.path.join(RAW, "model/legacy/pytorch_model.bin")):
+                     os.path.join(RAW, "model/bin/pytorch_model.bin"), os.path.join(RAW, "model/shards/model-00002-of-00003.safetensors"), os.path.join(RAW, "model/legacy/pytorch_model.bin")):
             self.assertEqual(self.score(path), want, path)
 
     def test_safetensors_before_bin(self):
@@ -42,6 +42,17 @@ class Hf(Case):
         write(d, "pytorch_model.bin", text="not one")
         write(d, "model.safetensors.index.json", text="not one")
         self.assertEqual(self.score(d), self.score(TINY))
+
+    def test_config_as_python_writes_it(self):
+        d = self.copy()
+        with open(d + "/config.json") as f:
+            text = f.read().rstrip().rstrip("}")
+        write(d, "config.json", text=text + ', "a": [Infinity, -Infinity, NaN, "Infinity \\\" NaN 12345678901234567890123"],'
+              ' "b": 1000000000000000019884624838656, "c": -123456789012345678901234567890, "d": 12345678901234567890.5e-3}')
+        self.assertEqual(self.score(d), self.score(TINY))
+        for bad in ("[1Infinity]", "Infinityx", "1e400", "-", "1.Infinity"):
+            write(d, "config.json", text=text + ', "a": ' + bad + "}")
+            self.fails(3, "config.json: JSON is not valid", "score", "-m", d, "--tokens", "1,2")
 
     def test_hub_cache(self):
         d = os.path.join(self.dir, "models--x--y")
