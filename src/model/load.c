@@ -229,6 +229,27 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	return 0;
 }
 
+/* Tensors in a sentence under the names that a folder has for them: people look for those. */
+static void in_their_names(const struct file *f, struct lm_err *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
+	struct lm_buf out = { 0 };
+	char word[128], buf[320];
+
+	if (!err || !err->code || !file_is_folder(f)) return;
+	for (const char *p = err->msg; *p;) {
+		size_t n = strspn(p, letters);
+		bool tensor = n > 7 && n < sizeof word && (!memcmp(p + n - 7, ".weight", 7) || !memcmp(p + n - 5, ".bias", 5));
+		snprintf(word, sizeof word, "%.*s", (int)n, p);
+		if (!n) n = 1;
+		if (tensor) lm_buf_str(&out, file_source(f, word, buf, sizeof buf));
+		else lm_buf_add(&out, p, n);
+		p += n;
+	}
+	if (!out.bad) snprintf(err->msg, sizeof err->msg, "%s", lm_buf_cstr(&out));
+	lm_buf_free(&out);
+}
+
 int model_load(struct model **out, const struct file *f, struct backend *be, const struct model_opt *o, struct lm_err *err)
 {
 	static const struct model_opt plain = { .precision = DT_COUNT, .quantize = DT_COUNT };
@@ -243,6 +264,7 @@ int model_load(struct model **out, const struct file *f, struct backend *be, con
 	m->arena = a;
 	m->be = be;
 	if ((rc = load(m, f, o ? o : &plain, err))) {
+		in_their_names(f, err);
 		model_free(m);
 		return rc;
 	}
