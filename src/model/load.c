@@ -136,17 +136,22 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 {
 	const struct hparams *hp = &m->hp;
 	bool plain = row->flags & AF_LOCAL_PLAIN;
-	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all;
+	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all, more = { 0 };
 	int rc;
 
 	if (row->rope == ROPE_NONE || hp->rope.off) return 0;
 	all.inv_freq = model_rope_freqs(m, all.dims, hp->rope.base, true);
 	local.inv_freq = model_rope_freqs(m, local.dims, hp->rope.base_local, !plain);
 	if (plain) local.mscale = 1;
-	if (!all.inv_freq || !local.inv_freq)
+	if (m->rope_short.base && m->rope_long.base) {
+		more = all;
+		more.inv_freq = model_rope_freqs_long(m, all.dims, hp->rope.base);
+	}
+	if (!all.inv_freq || !local.inv_freq || (more.kind != ROPE_NONE && !more.inv_freq))
 		return lm_fail(err, LM_ENOMEM, "out of memory for rope frequencies");
 	for (int i = 0; i < hp->rope.dims / 2; i++)
-		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]))
+		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]) ||
+		    (more.inv_freq && !isfinite(more.inv_freq[i])))
 			return lm_fail(err, LM_EFORMAT,
 				       "the rope factors of the file give no finite frequency");
 	for (int il = 0; il < hp->n_layer; il++) {
@@ -155,6 +160,7 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 		if ((rc = load_flag(&turns, f, row->name, "rope.layers", il, err))) return rc;   /* ours */
 		if ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local) turns = false;
 		if (turns) l->rope = l->local ? local : all;
+		if (turns && !(plain && l->local)) l->rope_long = more;
 	}
 	return 0;
 }
@@ -196,8 +202,9 @@ static void fill_info(struct model *m, const struct arch *row)
 	i->n_embd = hp->n_embd;
 	i->n_vocab = hp->n_vocab;
 	i->n_layer = hp->n_layer;
-	/* the short LongRoPE factors hold up to the original context */
-	i->n_ctx_train = m->rope_short.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	/* the short LongRoPE factors hold up to the original context; without long ones that is all there is */
+	i->n_ctx_train = m->rope_short.base && !m->rope_long.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	i->n_ctx_short = m->rope_short.base && m->rope_long.base ? hp->rope.n_ctx_orig : 0;
 	for (int il = 0; il < hp->n_layer; il++) {
 		const struct layer *l = &m->layer[il];
 		m->max_q = max_int(m->max_q, l->attn.n_head * l->attn.dim_k);
