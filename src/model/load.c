@@ -178,11 +178,10 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		const struct attn *a = &l->attn;
 		bool par = m->hp.wiring == WIRE_PARALLEL;
 		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base))
-			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)",
-				       il);
+			return lm_fail(err, LM_EFORMAT, "the tensor blk.%d.attn_norm.weight is missing", il);
 		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
 			return lm_fail(err, LM_EFORMAT,
-				       "blk.%d: the feed-forward part has no norm (ffn_norm.weight)", il);
+				       "the tensor blk.%d.ffn_norm.weight is missing", il);
 		if (m->hp.qk_norm_row &&
 		    (narrow(&l->a.qn, a->n_head * a->dim_k) || narrow(&l->a.kn, a->n_kv * a->dim_k)))
 			return lm_fail(err, LM_EFORMAT,
