@@ -27,6 +27,9 @@
 #define LLVMFuzzerTestOneInput fuzz_answer
 #include "fuzz/fuzz_answer.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_hfmap
+#include "fuzz/fuzz_hfmap.c"
+#undef LLVMFuzzerTestOneInput
 
 static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 {
@@ -56,6 +59,7 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 
 LM_TEST(fuzz_corpus_answer) { replay("answer", fuzz_answer); }
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
+LM_TEST(fuzz_corpus_hfmap) { replay("hfmap", fuzz_hfmap); }
 LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
 LM_TEST(fuzz_corpus_spm) { replay("spm", fuzz_spm); }
 LM_TEST(fuzz_corpus_tok) { replay("tok", fuzz_tok); }
