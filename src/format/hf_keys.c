@@ -386,7 +386,7 @@ static int put_pattern(struct hf_map *m, bool *any)
 		local[il] = (uint8_t)rc;
 		*any |= rc > 0;
 	}
-	return *any ? hf_put_bools(m, "attention.sliding_window_pattern", local, m->n_layer) : 0;
+	return *any || m->fam->window == HF_EVERY ? hf_put_bools(m, "attention.sliding_window_pattern", local, m->n_layer) : 0;
 }
 
 static int put_window(struct hf_map *m)

@@ -300,6 +300,15 @@ const char *hf_source(const struct file *f, const char *name, char *buf, size_t 
 	return NULL;
 }
 
+/* Is `name` of a layer that the model does without? */
+static bool beyond(const struct hf_map *m, const char *name)
+{
+	const char *at = m->fam->flags & HF_MTP ? strstr(name, "layers.") : NULL;
+	int layer = -1;
+
+	return at && number(at + 7, strlen(at + 7), &layer) && layer >= m->n_layer;
+}
+
 /* Tensors of a type that no dtype of ours holds: only what is ignored anyway may be one. */
 static int check_unread(struct hf_map *m)
 {
@@ -309,7 +318,7 @@ static int check_unread(struct hf_map *m)
 	for (int i = 0; i < m->h->n_raw; i++) {
 		const struct raw *r = &m->h->raw[i];
 		const struct hf_name *row = r->used ? NULL : row_of(m, r->name, &suffix, &layer, &expert);
-		if (r->used || (row && row->op == hf_skip)) continue;
+		if (r->used || (row && row->op == hf_skip) || beyond(m, r->name)) continue;
 		return lm_fail(m->err, LM_EUNSUPPORTED, "the tensor %.200s of type %s has no place in architecture %s",
 			       r->name, raw_info[r->type].name, m->arch);
 	}
@@ -322,6 +331,7 @@ static int map_tensor(struct hf_map *m, const struct tensor *t)
 	int layer, expert;
 	const struct hf_name *row = row_of(m, t->name, &suffix, &layer, &expert);
 
+	if (beyond(m, t->name)) return 0;
 	m->origin = t->name;
 	if (!row) return hf_emit(m, t, t->name);
 	if (row->op == hf_skip) return 0;

@@ -73,6 +73,7 @@ float model_rope_mscale(const struct hparams *hp)
 	double m = 1;
 	if (hp->rope.scaling == SCALE_YARN)
 		m = hp->rope.yarn_attn_factor > 0 ? hp->rope.yarn_attn_factor
+		    : hp->rope.log_mul > 0        ? 1
 		    : hp->rope.factor > 1         ? 0.1 * log(hp->rope.factor) + 1
 		                                  : 1;
 	return (float)(m * hp->rope.attn_factor);
