@@ -123,9 +123,9 @@ def mxfp4():
     t["p_blocks"] = integers(0, 256, shape).to(torch.uint8)
     t["p_scales"] = integers(90, 150, shape[:3]).to(torch.uint8)
     t["p_scales"].view(-1)[:4] = torch.tensor([1, 2, 127, 252], dtype=torch.uint8)
-    t["p_blocks:gold"] = convert_moe_packed_tensors(t["p_blocks"], t["p_scales"], dtype=F32).transpose(1, 2)
+    t["p:gold"] = convert_moe_packed_tensors(t["p_blocks"], t["p_scales"], dtype=F32).transpose(1, 2)
     config = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
-    put("mxfp4", config, t, {"p_blocks": "mxfp4"})
+    put("mxfp4", config, t, {"p": "mxfp4"})
     nan = t["p_scales"].clone()
     nan[1, 2, 0] = 255
     put("bad-mx-nan", config, t | {"p_scales": nan}, expect="p_scales: element 24 is nan, expected a finite number")

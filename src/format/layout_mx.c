@@ -1,8 +1,8 @@
 /* layout_mx.c - four-bit floats (e2m1) under 8-bit scales: MXFP4 of gpt-oss and of compressed-tensors, NVFP4.
  * GOTCHAS
  *   - checkpoints have element 2j in the low nibble of byte j, GGUF's blocks the first half in the low nibbles;
- *   - gpt-oss has [E][N][K/32][16] for a projection from K to N, while its float checkpoints have [E][K][N]: the tensor
- *     keeps its name with "_blocks", so that the two cannot be confused. */
+ *   - gpt-oss has [E][N][K/32][16] for a projection from K to N, while its float checkpoints have [E][K][N] under the same
+ *     name: the type tells them apart. */
 #include "format/layouts.h"
 #include <math.h>
 #include <string.h>
@@ -62,7 +62,7 @@ int layout_mxfp4(struct hf *h, const json_t *config, struct lm_err *err)
 			               raw_info[q->type].name, lay_dims(dims, sizeof dims, q->n_dims, q->dim));
 		if ((rc = lay_is(scale, LAY_E8M0, err, q->dim[0], q->dim[1], q->dim[2]))) break;
 		int64_t cols = q->size ? q->dim[2] * 32 : 0;
-		rc = mx4_add(h, q, base, "_blocks", scale, 3, (int64_t[]){ q->dim[0], q->dim[1], cols }, err);
+		rc = mx4_add(h, q, base, "", scale, 3, (int64_t[]){ q->dim[0], q->dim[1], cols }, err);
 	}
 	return rc;
 }
