@@ -9,7 +9,8 @@ enum arch_flag {
 	AF_QK_NORM_ROW   = 1 << 2,   /* q/k norm over the whole row, not per head */
 	AF_LOCAL_PLAIN   = 1 << 3,   /* rope scaling is for global layers only */
 	AF_LOGIT_DIV     = 1 << 4,   /* logits are divided by logit_scale, not multiplied */
-	AF_ROPE_SWITCH   = 1 << 5    /* rope.scaling.finetuned = false turns rope off */
+	AF_ROPE_SWITCH   = 1 << 5,   /* rope.scaling.finetuned = false turns rope off */
+	AF_BIDIRECTIONAL = 1 << 6    /* every token sees all others, unless the file says attention.causal */
 };
 
 struct arch {
@@ -20,6 +21,7 @@ struct arch {
 	enum rope_kind rope;
 	struct every global;         /* with a sliding window: which layers see everything */
 	struct every no_rope;        /* layers without positions */
+	enum head_act cls_act;       /* between the two matrices of a classifier */
 	int window;                  /* when the file has no attention.sliding_window */
 	float base_local; /* of sliding layers when the file has no rope.freq_base_swa; 0: as global layers */
 	unsigned flags;

@@ -28,6 +28,7 @@ static const struct key keys[] = {
 	{ "embedding_scale", K_F32, AT(embed_scale), TINY, 1e6, 1, false },
 	{ "residual_scale", K_F32, AT(resid_scale), TINY, 1e6, 1, false },
 	{ "logit_scale", K_F32, AT(logit_scale), TINY, 1e6, 1, false },
+	{ "attention.causal", K_INT, AT(causal_said), 0, 1, -1, false },
 	{ "use_parallel_residual", K_BOOL, AT(parallel), 0, 1, 1, false },
 	{ "rope.dimension_count", K_INT, AT(rope.dims), 0, MAX_HEAD_DIM, 0, false },
 	{ "rope.freq_base", K_F32, AT(rope.base), TINY, 1e15, 10000, false },
@@ -43,7 +44,6 @@ static const struct key keys[] = {
 
 /* Keys that change the result in ways we do not compute, and the value with which they do not. */
 static const struct { const char *name; double neutral; } refused[] = {
-	{ "attention.causal", 1 },
 	{ "attention.clamp_kqv", 0 },
 	{ "attention.max_alibi_bias", 0 },
 	{ "attention.temperature_length", 0 },

@@ -36,10 +36,34 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 	if (row->flags & AF_LOGIT_DIV) hp->logit_scale = 1 / hp->logit_scale;
 	if (hp->window < 0) hp->window = row->window;
 	if (!(row->flags & AF_ROPE_SWITCH)) hp->rope.off = false;
-	hp->causal = true;
+	hp->causal = hp->causal_said >= 0 ? hp->causal_said : !(row->flags & AF_BIDIRECTIONAL);
 	if (hp->rope.base_local == 0)
 		hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
 	return 0;
+}
+
+/* "gelu" as the file names it, where it does; else the row's. */
+static int load_act(struct hparams *hp, const struct file *f, const struct arch *row, struct lm_err *err)
+{
+	static const struct { const char *name; enum act act; } names[] = {
+		{ "gelu", ACT_GELU }, { "gelu_new", ACT_GELU_TANH }, { "gelu_pytorch_tanh", ACT_GELU_TANH },
+		{ "gelu_fast", ACT_GELU_TANH }, { "gelu_python", ACT_GELU }, { "silu", ACT_SILU }, { "swish", ACT_SILU },
+		{ "swiglu", ACT_SILU }, { "relu2", ACT_RELU2 },
+	};
+	char key[96];
+	const char *s;
+	size_t n;
+
+	snprintf(key, sizeof key, "%s.hidden_act", row->name);
+	if (!file_has(f, key)) return 0;
+	if (!file_str(f, key, &s, &n)) return lm_fail(err, LM_EFORMAT, "%s is not a string", key);
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (n == strlen(names[i].name) && !memcmp(s, names[i].name, n)) {
+			hp->act = names[i].act;
+			return 0;
+		}
+	return lm_fail(err, LM_EUNSUPPORTED, "%s is \"%.*s\": an activation that lmrun does not have", key,
+		       n > 40 ? 40 : (int)n, s);
 }
 
 /* Vocabulary size is what the embedding table says. */
@@ -67,7 +91,8 @@ static int load_flag(bool *out, const struct file *f, const char *arch, const ch
 	snprintf(name, sizeof name, "%s.%s", arch, key);
 	if (!file_has(f, name)) return 0;
 	if (file_i64(f, name, &period)) {
-		*out = period == 0 || il % (period < 1 ? 1 : period) != period - 1;
+		bool first = row->global.period && row->global.at == 0;   /* of a period's layers, the first is global */
+		*out = period == 0 || il % (period < 1 ? 1 : period) != (first ? 0 : period - 1);
 		return period >= 0 ? 0 : lm_fail(err, LM_EFORMAT, "%s is negative", name);
 	}
 	n = file_arr_len(f, name);
@@ -171,7 +196,8 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		const struct layer *l = &m->layer[il];
 		const struct attn *a = &l->attn;
 		bool par = m->hp.wiring == WIRE_PARALLEL;
-		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base))
+		bool normed = il == 0 && m->embd_norm.w.base;    /* ModernBERT: the embeddings' norm serves */
+		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base) && !normed)
 			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)",
 				       il);
 		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
@@ -216,7 +242,9 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	m->info.arch = row->name;
 	if ((rc = keys_load(&m->hp, f, row->name, err))) return rc;
 	if ((rc = apply_row(&m->hp, row, err))) return rc;
+	if ((rc = load_act(&m->hp, f, row, err))) return rc;
 	if ((rc = load_vocab(&m->hp, f, err))) return rc;
+	if ((rc = heads_size(m, f, err))) return rc;
 	m->layer = lm_new(m->arena, struct layer, m->hp.n_layer);
 	if (!m->layer) return lm_fail(err, LM_ENOMEM, "out of memory for %d layers", m->hp.n_layer);
 	for (int il = 0; il < m->hp.n_layer; il++)
@@ -226,7 +254,7 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	if ((rc = check_norms(m, err))) return rc;
 	if ((rc = load_ropes(m, f, row, err))) return rc;
 	fill_info(m, row);
-	return 0;
+	return heads_load(m, f, row->cls_act, err);
 }
 
 int model_load(struct model **out, const struct file *f, struct backend *be, const struct model_opt *o, struct lm_err *err)
