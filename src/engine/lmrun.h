@@ -150,6 +150,7 @@ struct lm_heads_info {
 	const char *pooling;               /* "mean"...; "" when the files say nothing */
 	bool normalize, normalize_said, multi_label;
 	const char *const *label;          /* [n_label] */
+	const char *unsupported;           /* what lm_embed would have to do and cannot; NULL: nothing */
 	int n_prompt;
 	const char *const *prompt_name, *const *prompt; const char *default_prompt;    /* "": none */
 };

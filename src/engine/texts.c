@@ -63,6 +63,8 @@ int heads_open(struct lm_engine *e, struct lm_err *err)
 	snprintf(key, sizeof key, "%s.embedding.default_prompt", arch);
 	file_str(e->file, key, &s, &n);
 	i->default_prompt = lm_arena_str(e->names, s, n);
+	snprintf(key, sizeof key, "%s.embedding.unsupported", arch);
+	if (file_str(e->file, key, &s, &n) && !(i->unsupported = lm_arena_str(e->names, s, n))) i->label = NULL;
 	return i->label && i->prompt && i->prompt_name && i->default_prompt ? 0
 		: lm_fail(err, LM_ENOMEM, "out of memory for labels");
 }
@@ -263,6 +265,8 @@ int lm_embed(struct lm_engine *e, const struct lm_text *t, int n, const struct l
 	struct make m = { .e = e, .o = o };
 	struct pool_job j = { .kind = JOB_VECTORS, .out = out, .n_out = e->heads.n_dim };
 	int rc = choose_pool(e, o ? o->pooling : NULL, &j.pool, err);
+	if (!rc && e->heads.unsupported)
+		rc = lm_fail(err, LM_EUNSUPPORTED, "%s makes vectors in a way that lmrun does not: %s", e->info.name, e->heads.unsupported);
 	if (!rc) rc = choose_prompt(&m, err);
 	if (rc) return rc;
 	if (o && (o->dimensions < 0 || o->dimensions > j.n_out))

@@ -129,17 +129,18 @@ static int scaling_load(struct hparams *hp, const struct file *f, const char *ar
 	               n > 40 ? 40 : (int)n, s);
 }
 
-/* The activation of a folder whose config.json names another than its family's. */
-static int act_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err)
+/* The activation of a file that may have another than its family's. */
+static int act_load(struct hparams *hp, const struct file *f, const char *arch, const char *key, struct lm_err *err)
 {
 	static const struct { const char *name; enum act act; } acts[] = {
-		{ "silu", ACT_SILU }, { "gelu", ACT_GELU }, { "gelu_tanh", ACT_GELU_TANH }, { "relu2", ACT_RELU2 }
+		{ "silu", ACT_SILU }, { "gelu", ACT_GELU }, { "gelu_tanh", ACT_GELU_TANH }, { "relu2", ACT_RELU2 },
+		{ "swish", ACT_SILU }, { "gelu_new", ACT_GELU_TANH }, { "gelu_pytorch_tanh", ACT_GELU_TANH },
 	};
 	char name[NAME];
 	const char *s;
 	size_t n;
 
-	full(name, arch, "activation");
+	full(name, arch, key);
 	if (!file_has(f, name)) return 0;
 	if (!file_str(f, name, &s, &n)) return lm_fail(err, LM_EFORMAT, "%s is not a string", name);
 	for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
@@ -168,7 +169,8 @@ int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct
 			return lm_fail(err, LM_EUNSUPPORTED, "%s is %g: a mechanism that lmrun does not have",
 				       name, v);
 	}
-	if ((rc = act_load(hp, f, arch, err))) return rc;
+	if ((rc = act_load(hp, f, arch, "hidden_activation", err))) return rc;
+	if ((rc = act_load(hp, f, arch, "activation", err))) return rc;
 	return scaling_load(hp, f, arch, err);
 }
 

@@ -42,30 +42,6 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 	return 0;
 }
 
-/* "gelu" as the file names it, where it does; else the row's. */
-static int load_act(struct hparams *hp, const struct file *f, const struct arch *row, struct lm_err *err)
-{
-	static const struct { const char *name; enum act act; } names[] = {
-		{ "gelu", ACT_GELU }, { "gelu_new", ACT_GELU_TANH }, { "gelu_pytorch_tanh", ACT_GELU_TANH },
-		{ "gelu_fast", ACT_GELU_TANH }, { "gelu_python", ACT_GELU }, { "silu", ACT_SILU }, { "swish", ACT_SILU },
-		{ "swiglu", ACT_SILU }, { "relu2", ACT_RELU2 },
-	};
-	char key[96];
-	const char *s;
-	size_t n;
-
-	snprintf(key, sizeof key, "%s.hidden_act", row->name);
-	if (!file_has(f, key)) return 0;
-	if (!file_str(f, key, &s, &n)) return lm_fail(err, LM_EFORMAT, "%s is not a string", key);
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (n == strlen(names[i].name) && !memcmp(s, names[i].name, n)) {
-			hp->act = names[i].act;
-			return 0;
-		}
-	return lm_fail(err, LM_EUNSUPPORTED, "%s is \"%.*s\": an activation that lmrun does not have", key,
-		       n > 40 ? 40 : (int)n, s);
-}
-
 /* Vocabulary size is what the embedding table says. */
 static int load_vocab(struct hparams *hp, const struct file *f, struct lm_err *err)
 {
@@ -79,9 +55,10 @@ static int load_vocab(struct hparams *hp, const struct file *f, struct lm_err *e
 	return 0;
 }
 
-/* A fact of layer il that is given by flags per layer, or for `period` by a number: every period-th lacks it.  *out stays as
+/* A fact of layer il that is given by flags per layer, or by a number for a period: its last layer lacks it, or its first.  *out stays as
  * it is when the key is absent. */
-static int load_flag(bool *out, const struct file *f, const char *arch, const char *key, int il, struct lm_err *err)
+static int load_flag(bool *out, const struct file *f, const char *arch, const char *key, bool first, int il,
+		     struct lm_err *err)
 {
 	char name[96];
 	int64_t n, at, period;
@@ -91,7 +68,6 @@ static int load_flag(bool *out, const struct file *f, const char *arch, const ch
 	snprintf(name, sizeof name, "%s.%s", arch, key);
 	if (!file_has(f, name)) return 0;
 	if (file_i64(f, name, &period)) {
-		bool first = row->global.period && row->global.at == 0;   /* of a period's layers, the first is global */
 		*out = period == 0 || il % (period < 1 ? 1 : period) != (first ? 0 : period - 1);
 		return period >= 0 ? 0 : lm_fail(err, LM_EFORMAT, "%s is negative", name);
 	}
@@ -111,7 +87,8 @@ static int load_local(bool *out, const struct model *m, const struct file *f, co
 	*out = false;
 	if (!m->hp.window) return 0;
 	*out = !row->global.period || il % row->global.period != row->global.at;
-	return load_flag(out, f, row->name, "attention.sliding_window_pattern", il, err);
+	return load_flag(out, f, row->name, "attention.sliding_window_pattern", row->global.period && row->global.at == 0, il,
+			 err);
 }
 
 /* Heads and widths of layer il, validated with their relations. */
@@ -177,7 +154,7 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 	for (int il = 0; il < hp->n_layer; il++) {
 		struct layer *l = &m->layer[il];
 		bool turns = !row->no_rope.period || il % row->no_rope.period != row->no_rope.at;
-		if ((rc = load_flag(&turns, f, row->name, "rope.layers", il, err))) return rc;   /* ours */
+		if ((rc = load_flag(&turns, f, row->name, "rope.layers", false, il, err))) return rc;   /* ours */
 		if ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local) turns = false;
 		if (turns) l->rope = l->local ? local : all;
 	}
@@ -242,7 +219,6 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	m->info.arch = row->name;
 	if ((rc = keys_load(&m->hp, f, row->name, err))) return rc;
 	if ((rc = apply_row(&m->hp, row, err))) return rc;
-	if ((rc = load_act(&m->hp, f, row, err))) return rc;
 	if ((rc = load_vocab(&m->hp, f, err))) return rc;
 	if ((rc = heads_size(m, f, err))) return rc;
 	m->layer = lm_new(m->arena, struct layer, m->hp.n_layer);

@@ -131,6 +131,8 @@ static void golden(const char *end, bool cpu, enum dtype kv, double bound)
 
 LM_TEST(enc_gguf_ref) { golden(".gguf", false, DT_F32, 1e-4); }
 LM_TEST(enc_gguf_cpu) { golden(".gguf", true, DT_F32, 1e-4); }
+LM_TEST(enc_folder_ref) { golden("", false, DT_F32, 1e-4); }
+LM_TEST(enc_folder_cpu) { golden("", true, DT_F32, 2e-2); }      /* BF16 weights: activations are rounded to it */
 LM_TEST(enc_gguf_f16_cache) { golden(".gguf", true, DT_F16, 2e-2); }
 
 /* Three texts in one pass, in any order: the bytes that each gets alone. */
