@@ -82,6 +82,8 @@ void lm_buf_free(struct lm_buf *b);
 struct lm_map { const uint8_t *data; size_t size; };
 int lm_map_open(struct lm_map *m, const char *path, struct lm_err *err);
 void lm_map_close(struct lm_map *m);
+/* n bytes from `at` on need not stay in memory; they are read anew when touched. */
+void lm_map_done(const struct lm_map *m, size_t at, size_t n);
 /* Whole file (or stdin for "-") into *b; LM_ELIMIT beyond `max` bytes. */
 int lm_read_file(struct lm_buf *b, const char *path, size_t max, struct lm_err *err);
 /* Reads past the end yield 0 and set `bad`: parse a whole record, then test `bad` once. */

@@ -11,7 +11,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_MODEL = 3, CLI_MEMORY = 4,
 struct cli {
 	struct opt_list words;                 /* what is neither option nor verb */
 	/* model */
-	const char *model, *device, *chat_template, *chat_template_file, *kv_k, *kv_v;
+	const char *model, *device, *chat_template, *chat_template_file, *kv_k, *kv_v, *precision, *quantize;
 	int n_threads, n_ctx, n_batch, n_ubatch;
 	/* run */
 	const char *prompt, *file, *system, *system_file, *tokens;
