@@ -53,9 +53,10 @@ int tokenize_main(struct cli *c);
 int detokenize_main(struct cli *c);
 int template_main(struct cli *c);
 int serve_main(struct cli *c);
-/* These two parse their own flags; argv[0] is the verb. */
+/* These parse their own flags; argv[0] is the verb. */
 int inspect_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
+int convert_main(int argc, char **argv);
 
 /* ---- failing: one sentence on stderr ----------------------------------------------------------------- */
 /* Prints "lmrun: <sentence>" and returns `status`. */
