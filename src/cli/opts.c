@@ -28,7 +28,7 @@ const struct opt cli_table[] = {
 	{ "--precision --dtype", "TYPE", STR(precision), .group = MODEL, .help = "float weights become f32, f16 or bf16; auto (default): as in the file",
 	  .choices = "auto f32 f16 bf16 float32 float16 bfloat16 half float" },
 	{ "--quantize --quantization", "TYPE", STR(quantize), .group = MODEL,
-	  .help = "float weights of the layers are quantised on load: q8_0 = int8, q4_0 = int4, nf4; none (default)",
+	  .help = "the layers' float weights are quantised on load: q8_0 (int8), q4_0 (int4), nf4",
 	  .choices = "none q8_0 int8 nf4 q4_0 int4" },
 
 	{ "--prompt -p", "TEXT", STR(prompt), .group = RUN, .help = "answer this and exit; standard input that is no terminal is added" },
