@@ -87,6 +87,15 @@ def law_arch():
                 say(f"{f}:{i}", "struct arch and arch_table belong to model/arch.c and model/load.c")
 
 
+def law_products():
+    """Products with a model's weights go through fwd_linear, or adapters would be left out."""
+    for f in files(".c"):
+        if f.startswith("src/model/") and f != "src/model/lora.c":
+            for i, line in enumerate(code(f).split("\n"), 1):
+                if "op->linear(" in line:
+                    say(f"{f}:{i}", "op->linear leaves adapters out: use fwd_linear")
+
+
 def law_flags():
     """The contract of bytes: no fast maths anywhere, contraction off everywhere."""
     text = open("Makefile", encoding="utf-8").read()
@@ -176,7 +185,7 @@ def law_paths():
 
 
 def main():
-    laws = [law_deps] if sys.argv[1:] == ["deps"] else [law_deps, law_calls, law_arch, law_flags, law_tests, law_long, law_paths]
+    laws = [law_deps] if sys.argv[1:] == ["deps"] else [law_deps, law_calls, law_arch, law_products, law_flags, law_tests, law_long, law_paths]
     failed = 0
     for law in laws:
         before = len(breaches)

@@ -12,11 +12,11 @@ void ffn_dense(const struct fwd *f, int il)
 
 	if (!l->d.gate.base) {
 		gate_up[1].y = g;
-		op->linear(f->be, &gate_up[1], 1, f->h);
+		fwd_linear(f, &gate_up[1], 1, f->h);
 		op->act(f->be, g, g, NULL, act);
 	} else {
-		op->linear(f->be, gate_up, 2, f->h);
+		fwd_linear(f, gate_up, 2, f->h);
 		op->act(f->be, g, g, &u, act);
 	}
-	op->linear(f->be, &down, 1, g);
+	fwd_linear(f, &down, 1, g);
 }

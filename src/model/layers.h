@@ -51,6 +51,7 @@ struct layer {
 	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv; struct normw qn, kn; } a;
 	struct { struct mat gate, up, down, bgate, bup, bdown; } d;   /* gate.base NULL: a plain ffn */
 };
+struct weight { const char *name; struct mat w; };
 struct model {
 	struct hparams hp;
 	struct model_info info;
@@ -60,6 +61,8 @@ struct model {
 	struct normw out_norm;
 	struct layer *layer;
 	struct made *made;
+	struct weight *weight; int n_weight;       /* the matrices that tensors of the file were bound to */
+	struct lora *lora;                         /* adapters; NULL: none.  lora.c */
 	int max_q, max_kv, max_o, max_ff;          /* widest rows over the layers; max_kv serves k and v */
 };
 
@@ -91,6 +94,13 @@ struct fwd {
 void fwd_tap(const struct fwd *f, const char *name, int il, const struct mat *x);
 void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n);
 void fwd_block(const struct fwd *f, int il);
+/* Every product with a weight of the model goes through these: op->linear, then what the adapters of each row's sequence
+ * add.  The rows of x are those of the batch; or, with fwd_linear_at, x's row i belongs to batch row row[i].  lora.c */
+void fwd_linear(const struct fwd *f, const struct lin *l, int n, struct mat x);
+void fwd_linear_at(const struct fwd *f, const struct lin *l, int n, struct mat x, const int32_t *row);
+void fwd_embed(const struct fwd *f, struct mat y);                   /* the tokens' embeddings */
+int lora_rank(const struct model *m);                                /* widths of the two scratch matrices; 0: no adapter */
+int lora_width(const struct model *m);
 
 /* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn.  One file
  * each: mix_attn.c, ffn.c, ...  block.c lists them; an entry is NULL until the mechanism is built. */
@@ -107,6 +117,7 @@ struct state {
 	struct kv *kv;                             /* [n_layer] */
 	struct fwd f;                              /* activation matrices of n_batch rows */
 	struct mat logits;                         /* device scratch; base NULL on devices of host memory */
+	struct mat lora_t, lora_y;                 /* A x, and a stretch of B (A x); empty without adapters */
 	int32_t *want;                             /* [n_batch] indices of the wanted rows */
 	model_tap *tap;
 	void *tap_ud;

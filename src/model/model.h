@@ -45,6 +45,9 @@ uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtyp
 struct batch {                   /* n rows to push through the network, any mix of sequences */
 	struct seqs at;              /* n = at.n_rows; rows of one sequence adjacent, positions ascending */
 	const uint8_t *want;         /* [n] 1 = this row's output is needed */
+	/* [n_seqs] the weight of each adapter (model/lora.h) for the sequence; NULL, or an entry NULL: those given at load.
+	 * A sequence's result does not depend on the weights of others. */
+	const float *const *lora;
 	bool hidden;                 /* the output is the row after the last norm, [n_embd], instead of its logits */
 };
 /* One pass over at most n_batch rows.  out: [number of `want` rows][n_vocab] f32 logits, in row order.
