@@ -13,6 +13,8 @@ struct cli {
 	/* model */
 	const char *model, *device, *chat_template, *chat_template_file, *kv_k, *kv_v, *precision, *quantize;
 	int n_threads, n_ctx, n_batch, n_ubatch;
+	struct opt_list lora, lora_scaled;
+	struct lm_lora *adapter; int n_adapter; /* both of them, in the order of loading */
 	/* run */
 	const char *prompt, *file, *system, *system_file, *tokens;
 	int n_predict;
