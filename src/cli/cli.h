@@ -40,6 +40,9 @@ void cli_defaults(struct cli *c);
 /* Defaults, environment, argv[1..argc); checks what belongs together.  LM_EINVAL with one sentence. */
 int cli_parse(struct cli *c, int argc, char **argv, struct lm_err *err);
 void cli_free(struct cli *c);
+/* --lora PATH (or PATH:WEIGHT) and --lora-scaled PATH:WEIGHT, each maybe a list "a,b", taken apart in place; *out is for
+ * lm_free even when it fails. */
+int cli_adapters(struct lm_lora **out, int *n, const struct opt_list *plain, const struct opt_list *scaled, struct lm_err *err);
 /* "1,2,3" (commas or blanks, brackets allowed) to ids; *ids is for lm_free.  LM_EINVAL names the bad one. */
 int cli_ids(const char *text, int32_t **ids, int *n, struct lm_err *err);
 /* The same from a JSON array. */

@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define AT(f) .offset = offsetof(struct cli, f)
 #define SAMPLE(f) .offset = offsetof(struct cli, sampling) + offsetof(struct lm_sampling, f)
@@ -215,40 +214,6 @@ static int parse_bias(struct cli *c, struct lm_err *err)
 	return 0;
 }
 
-/* "a,b" to its parts, in place, unless there is something of just that name. */
-static int add_adapters(struct cli *c, const char *list, bool scaled, int *cap, struct lm_err *err)
-{
-	char *s = (char *)(uintptr_t)list, *comma;             /* argv is ours to write */
-	for (; s; s = comma) {
-		comma = !scaled && access(s, F_OK) == 0 ? NULL : strchr(s, ',');
-		if (comma) *comma++ = 0;
-		if (c->n_adapter == *cap) {
-			struct lm_lora *p = lm_realloc(c->adapter, (size_t)(*cap += 16) * sizeof *p);
-			if (!p) return lm_fail(err, LM_ENOMEM, "out of memory for --lora");
-			c->adapter = p;
-		}
-		struct lm_lora *a = &c->adapter[c->n_adapter++];
-		*a = (struct lm_lora){ s, 1 };
-		if (scaled) {
-			char *colon = strrchr(s, ':'), *end = NULL;
-			if (colon) a->scale = strtof(colon + 1, &end);
-			if (!colon || colon == s || end == colon + 1 || *end || !isfinite(a->scale))
-				return lm_fail(err, LM_EINVAL, "--lora-scaled takes PATH:WEIGHT, not '%.200s'", s);
-			*colon = 0;
-		}
-		if (!*s) return lm_fail(err, LM_EINVAL, "--lora%s: a path is empty", scaled ? "-scaled" : "");
-	}
-	return 0;
-}
-
-static int parse_lora(struct cli *c, struct lm_err *err)
-{
-	int cap = 0, rc = 0;
-	for (int i = 0; !rc && i < c->lora.n; i++) rc = add_adapters(c, c->lora.v[i], false, &cap, err);
-	for (int i = 0; !rc && i < c->lora_scaled.n; i++) rc = add_adapters(c, c->lora_scaled.v[i], true, &cap, err);
-	return rc;
-}
-
 /* ---- what must hold between options ------------------------------------------------------------------ */
 static int check(struct cli *c, struct lm_err *err)
 {
@@ -287,7 +252,7 @@ int cli_parse(struct cli *c, int argc, char **argv, struct lm_err *err)
 	cli_defaults(c);
 	int rc = opt_parse(c, cli_table, n_cli_table, argc, argv, &c->words, err);
 	if (!rc && c->logit_bias.n) rc = parse_bias(c, err);
-	if (!rc) rc = parse_lora(c, err);
+	if (!rc) rc = cli_adapters(&c->adapter, &c->n_adapter, &c->lora, &c->lora_scaled, err);
 	if (!rc) rc = check(c, err);
 	if (rc) return rc;
 	if (c->seed_given && c->sampling.seed == UINT64_MAX) c->seed_given = false;   /* -s -1 */

@@ -1,6 +1,6 @@
 """--lora and --lora-scaled as a user meets them; what is wrong with an adapter is said in one sentence.
 Standard library only: python3 -m unittest discover -s tests/cli"""
-import json, os, shutil, struct, tempfile, unittest
+import json, os, re, shutil, struct, tempfile, unittest
 from test_cli import CHAT, Case, ROOT
 
 LORA = os.path.join(ROOT, "tests/model/lora")
@@ -103,6 +103,24 @@ class Lora(Case):
             x, y = os.path.join(d, "x"), os.path.join(d, "y")
             self.assertNotEqual(self.score("--lora", x), self.score())
             self.refused("both replace weights of the base", f"{x},{y}")
+
+    def test_convert_refuses(self):
+        with tempfile.TemporaryDirectory() as d:
+            out = os.path.join(d, "m.gguf")
+            self.fails(3, "an adapter for another model?", "convert", "-q", CHAT, out, "--lora", f"{LORA}/gpt2-a")
+            self.fails(1, "no such adapter", "convert", "-q", CHAT, out, "--lora", "/nowhere:1")
+            self.assertEqual(os.listdir(d), [])
+
+    def test_convert_keeps_types(self):
+        with tempfile.TemporaryDirectory() as d:
+            out = os.path.join(d, "m.gguf")
+            self.ok("convert", "-q", CHAT, out, "--lora", A + ":0.5")
+            types = lambda path: sorted(re.findall(r"(\S+\.weight)\s.*\b(f32|q\w+)", self.ok("inspect", path, "--tensors")))
+            self.assertEqual(types(out), types(CHAT))
+            scored = [json.loads(self.ok("score", "-q", "-m", m, "--tokens", TOKENS, "--json", *more))["logprobs"][1:]
+                      for m, more in ((out, ()), (CHAT, ("--lora-scaled", A + ":0.5")), (CHAT, ()))]
+            off = [max(abs(a - b) for a, b in zip(scored[1], s)) for s in (scored[0], scored[2])]
+            self.assertLess(off[0], off[1])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 /* The option table of the program: every spelling, and what must hold between values. */
 #include "test.h"
+#include "cli/lora.c"
 #include "cli/opts.c"
 
 static int parse(struct cli *c, struct lm_err *e, const char *const *word)

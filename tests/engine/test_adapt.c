@@ -1,8 +1,8 @@
 /* Adapters chosen by requests: each answer is the one that the request gets alone, whatever adapters its neighbours use
  * and whatever their prompts left in the prefix cache. */
-#include "test.h"
-#include "engine/lmrun.h"
-#include <math.h>
+#include "../model/gold.h"
+#include "engine/convert.h"
+#include <unistd.h>
 
 #define LORA "tests/model/lora/"
 static const char *const SMOL = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -104,4 +104,43 @@ LM_TEST(adapt_bad_weights_are_refused)
 	assert_int_equal(lm_submit(&r, e, &p, &err), LM_EINVAL);
 	assert_non_null(strstr(err.msg, "adapter 2"));
 	lm_engine_close(e);
+}
+
+/* convert --lora: the merged model, from any container, against peft's log-probabilities of the adapters. */
+static double merged_off(const char *base, enum dtype type)
+{
+	static const struct lm_lora lora[] = { { LORA "llama-a", 0.7f }, { LORA "llama-b", -1.3f } };
+	static float out[64 * 64];
+	char path[] = "/tmp/lmrun-merged-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	close(fd);
+	struct convert_opt o = { .in = base, .out = path, .type = type, .no_tokenizer = true, .lora = lora, .n_lora = 2 };
+	struct convert_done done;
+	struct backend *be;
+	struct lm_err err = { 0 };
+	struct rig r;
+	struct gold g;
+	double worst = 0;
+	assert_ok(convert_model(&o, &done, &err), err);
+	assert_ok(backend_ref(&be, &err), err);
+	rig_open(&r, path, be, DT_F32, 64);
+	gold_open(&g, LORA "llama-2.gold");
+	rig_run(&r, g.ids, 0, g.n_ids, 0, NULL, out);
+	for (int i = 0; i < g.n_rows; i++) worst = fmax(worst, gold_diff(&g, i, out + i * r.n_vocab, r.n_vocab));
+	gold_close(&g);
+	rig_close(&r);
+	unlink(path);
+	return worst;
+}
+
+LM_TEST(adapt_convert_merges)
+{
+	static const char *const bases[] = { LORA "base-llama", "tests/model/tiny/llama.gguf" };
+	for (int i = 0; i < 2; i++) {
+		assert_true(merged_off(bases[i], DT_F32) < 1e-4);
+		assert_true(merged_off(bases[i], DT_COUNT) < 1e-4);
+		double d = merged_off(bases[i], DT_F16);
+		assert_true(d > 1e-4 && d < 5e-2);                       /* what f16 costs this model: 0.02 */
+	}
 }
