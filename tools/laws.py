@@ -127,7 +127,8 @@ def law_tests():
             say("src/model/arch.c", f"the row {row} has no folder and golden tests/model/hf/{row}* (tools/make_tiny.py)")
     if "quant_info" not in tests or not re.search(r"DT_COUNT", tests):
         say("src/quant/quant.h", "no test walks the whole table of types")
-    for parser, fuzz in (("src/format/gguf.c", "gguf"), ("src/tokenizer/tok.c", "tok"), ("src/tokenizer/jinja.c", "jinja")):
+    for parser, fuzz in (("src/format/gguf.c", "gguf"), ("src/tokenizer/tok.c", "tok"), ("src/tokenizer/jinja.c", "jinja"),
+                         ("src/format/peft.c", "adapter")):
         if os.path.exists(parser) and not os.path.exists(f"tests/fuzz/fuzz_{fuzz}.c"):
             say(parser, f"has no fuzz target tests/fuzz/fuzz_{fuzz}.c")
 

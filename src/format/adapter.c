@@ -178,7 +178,7 @@ static bool is_gguf(const char *path)
 	return yes;
 }
 
-static int read_any(struct adapter *a, const struct file *base, struct lm_err *err)
+static int read_any(struct adapter *a, const struct file *base, const struct adapter_mem *m, struct lm_err *err)
 {
 	const char *s;
 	char *arch = NULL;
@@ -187,18 +187,19 @@ static int read_any(struct adapter *a, const struct file *base, struct lm_err *e
 
 	if (!file_str(base, "general.architecture", &s, &n) || !(arch = lm_arena_str(a->arena, s, n)))
 		return lm_fail(err, LM_EFORMAT, "%.300s: the base has no general.architecture", a->path);
-	if (is_gguf(a->path)) {
-		if ((rc = file_open(&a->file, a->path, err))) return rc;
+	if (m ? !m->config : is_gguf(a->path)) {
+		rc = m ? file_open_mem(&a->file, m->data, m->size, err) : file_open(&a->file, a->path, err);
+		if (rc) return rc;
 		rc = read_gguf(a, base, arch, err);
 		if (rc) lm_context(err, "%.300s: ", a->path);
 	} else {
-		rc = peft_read(a, base, arch, err);
+		rc = peft_read(a, base, arch, m, err);
 	}
 	if (!rc && !a->n_low && !a->n_full) rc = lm_fail(err, LM_EFORMAT, "%.300s: holds no tensor", a->path);
 	return rc;
 }
 
-int adapter_open(struct adapter **out, const char *path, const struct file *base, struct lm_err *err)
+static int open_any(struct adapter **out, const char *path, const struct file *base, const struct adapter_mem *m, struct lm_err *err)
 {
 	struct adapter *a = lm_calloc(1, sizeof *a);
 	int rc;
@@ -210,12 +211,23 @@ int adapter_open(struct adapter **out, const char *path, const struct file *base
 		adapter_close(a);
 		return lm_fail(err, LM_ENOMEM, "%.300s: out of memory", path);
 	}
-	if ((rc = read_any(a, base, err))) {
+	if ((rc = read_any(a, base, m, err))) {
 		adapter_close(a);
 		return rc;
 	}
 	*out = a;
 	return 0;
+}
+
+int adapter_open(struct adapter **out, const char *path, const struct file *base, struct lm_err *err)
+{
+	return open_any(out, path, base, NULL, err);
+}
+
+int adapter_open_mem(struct adapter **out, const char *config, size_t n_config, const void *data, size_t size,
+                     const struct file *base, struct lm_err *err)
+{
+	return open_any(out, "", base, &(struct adapter_mem){ config, n_config, data, size }, err);
 }
 
 void adapter_close(struct adapter *a)

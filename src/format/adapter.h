@@ -25,4 +25,8 @@ struct adapter {
 /* For this base, which must outlive the adapter.  LM_EIO: cannot be opened.  LM_EFORMAT, LM_EUNSUPPORTED: no adapter, not
  * for this base, or of a kind that we do not apply; the sentence names the tensor or the setting. */
 int adapter_open(struct adapter **out, const char *path, const struct file *base, struct lm_err *err);
+/* The same of bytes in memory, which must outlive it: safetensors or PyTorch weights and their adapter_config.json, or a GGUF
+ * when config is NULL (fuzzing, tests). */
+int adapter_open_mem(struct adapter **out, const char *config, size_t n_config, const void *data, size_t size,
+                     const struct file *base, struct lm_err *err);
 void adapter_close(struct adapter *a);       /* NULL is fine */

@@ -11,7 +11,8 @@ bool base_in_halves(const struct file *base, const char *arch);
 int adapter_turn(struct adapter *a, const struct file *base, const char *arch, const char *name, struct tensor *t,
                  bool to_pairs, struct lm_err *err);
 
-/* peft.c: the folder (or weights file) a->path. */
-int peft_read(struct adapter *a, const struct file *base, const char *arch, struct lm_err *err);
+/* peft.c: the folder (or weights file) a->path; or, where m is not NULL, what it holds. */
+struct adapter_mem { const char *config; size_t n_config; const void *data; size_t size; };
+int peft_read(struct adapter *a, const struct file *base, const char *arch, const struct adapter_mem *m, struct lm_err *err);
 /* peft_names.c.  Do converters to GGUF turn q and k of this architecture into pairs? */
 bool arch_turned(const char *arch);

@@ -8,6 +8,7 @@
  *   full      what is neither A nor B takes the place of the base's tensor: modules_to_save, trained biases, embeddings
  *             that were resized.  ".base_layer.weight" of the base's shape is the base's own, saved along; its bias is not */
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include "base/json.h"
 #include "format/adapter_impl.h"
 #include "format/peft_map.h"
 #include "format/view.h"
@@ -381,6 +382,21 @@ static int open_folder(struct peft *p)
 	return rc;
 }
 
+/* What open_folder finds, from memory. */
+static int open_mem(struct peft *p, const struct adapter_mem *m)
+{
+	const uint8_t *data = m->data;
+	int rc;
+
+	p->h.dir = "";
+	if (!(p->cfg = lm_json_parse(m->config, m->n_config, p->err))) return p->err->code;
+	if (!json_is_object(p->cfg)) return lm_fail(p->err, LM_EFORMAT, "adapter_config.json is no object");
+	if ((rc = read_config(p))) return rc;
+	rc = m->size > 8 && data[8] == '{' ? safetensors_read(&p->h, 0, data, m->size, p->err) : torch_read(&p->h, 0, data, m->size, p->err);
+	if (!rc) rc = index_build(p->h.f, &p->h.raws, p->h.raw, sizeof *p->h.raw, p->h.n_raw, "tensor", p->err);
+	return rc ? rc : layouts_open(&p->h, p->err);
+}
+
 static int take_all(struct peft *p, const char *arch)
 {
 	int n_size = 0, n_used = 0;
@@ -402,14 +418,14 @@ static int take_all(struct peft *p, const char *arch)
 	return rc ? lm_context(p->err, "%.300s: ", p->a->path) : 0;
 }
 
-int peft_read(struct adapter *a, const struct file *base, const char *arch, struct lm_err *err)
+int peft_read(struct adapter *a, const struct file *base, const char *arch, const struct adapter_mem *m, struct lm_err *err)
 {
 	struct peft p = { .a = a, .base = base, .err = err };
 	int rc;
 
 	if (!(a->file = file_new(a->path, err))) return LM_ENOMEM;
 	p.h.f = a->file;
-	rc = open_folder(&p);
+	rc = m ? open_mem(&p, m) : open_folder(&p);
 	if (!rc) rc = take_all(&p, arch);
 	for (int i = 0; i < p.n_by_name; i++) pcre2_code_free(p.by_name[i].re);
 	lm_free(p.by_name);

@@ -18,6 +18,9 @@
 #define LLVMFuzzerTestOneInput fuzz_hfjson
 #include "fuzz/fuzz_hfjson.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_adapter
+#include "fuzz/fuzz_adapter.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_answer
 #include "fuzz/fuzz_answer.c"
 #undef LLVMFuzzerTestOneInput
@@ -49,6 +52,7 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 }
 
 LM_TEST(fuzz_corpus_answer) { replay("answer", fuzz_answer); }
+LM_TEST(fuzz_corpus_adapter) { replay("adapter", fuzz_adapter); }
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
 LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
 LM_TEST(fuzz_corpus_spm) { replay("spm", fuzz_spm); }
