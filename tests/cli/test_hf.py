@@ -79,6 +79,7 @@ class Hf(Case):
         d = self.copy()
         write(d, "tokenizer.json", text=json.dumps(TOKENIZER))
         write(d, "chat_template.jinja", text="{% for m in messages %}{{ m.content }} w9{% endfor %}")
+        write(d, "tokenizer_config.json", text='{"model_max_length": 1000000000000000019884624838656, "x": NaN}')
         args = ("-n", "8", "--temp", "0", "--json", "-q", "--ignore-eos")
         for path in (d, d + "/model.safetensors"):
             got = json.loads(self.ok("-m", path, "--raw", "-p", "w1 w2 w3", *args))
