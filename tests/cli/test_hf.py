@@ -65,6 +65,11 @@ class Hf(Case):
         write(d, "refs/main", text="abc")
         self.assertEqual(self.score(d), self.score(TINY))
         self.assertEqual(self.score(os.path.join(d, "snapshots/abc")), self.score(TINY))
+        self.assertIn("token_embd.weight", self.ok("inspect", "--tensors", d))
+        write(d, "snapshots/abc/tokenizer.json", text=json.dumps(TOKENIZER))
+        write(d, "snapshots/abc/chat_template.jinja", text="{{ messages[0].content }}!")
+        self.assertEqual(json.loads(self.ok("tokenize", "-m", d, "--json", "w1 w2")), [4, 5])
+        self.assertEqual(self.ok("template", "-m", d, "--json", stdin='{"messages":[{"role":"user","content":"a"}]}'), "a!")
         os.makedirs(os.path.join(d, "snapshots/def"))
         self.fails(2, "2 snapshots, name one of them: snapshots/abc, snapshots/def", "score", "-m", d, "--tokens", "1,2")
 
