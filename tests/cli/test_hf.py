@@ -133,7 +133,7 @@ class Hf(Case):
         self.fails(1, "config.json: No such file", "score", "-m", d + "/model.safetensors", "--tokens", "1,2")
         d = self.copy(os.path.join(RAW, "model/shards"), "s")
         os.remove(os.path.join(d, "model-00002-of-00003.safetensors"))
-        self.fails(1, "model-00002-of-00003.safetensors: No such file", "score", "-m", d, "--tokens", "1,2")
+        self.fails(3, "model-00002-of-00003.safetensors: No such file", "score", "-m", d, "--tokens", "1,2")
 
     def test_every_allocation_may_fail(self):
         for path in (TINY, *(os.path.join(RAW, "model", k) for k in ("bin", "legacy", "shards")), os.path.join(RAW, "nested.pt")):
