@@ -25,6 +25,7 @@ F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 E4M3, E5M2, E8M0 = torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu
 rng = np.random.default_rng(5)
 cases = {}
+exact = {}      # weights of compressed-tensors before they are rounded to the type of the scales
 
 
 def put(name, config, tensors, types=None, expect=None):
@@ -236,6 +237,8 @@ def ct_module(t, groups, name, fmt, shape, dtype=BF16, zero=False, scale_dtype=N
     for k, v in packed.items():
         t[f"{name}.{k}"] = v
     t[f"{name}.weight:gold"] = gold
+    wide = packed | {"weight_scale": packed["weight_scale"].to(F32)} if "global" not in " ".join(packed) else packed
+    exact[name] = compressor.decompress(wide, scheme)["weight"].to(F32)
     groups[f"group_{len(groups)}"] = {"targets": ["Linear"], "format": fmt, "weights": json.loads(a.model_dump_json())}
 
 
@@ -448,4 +451,5 @@ def main():
         f.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in cases.items()) + "\n}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
