@@ -72,7 +72,7 @@ def bitsandbytes():
     f = {}
     bnb4(f, "a.weight", (16, 64), "fp4", F32, False)
     bnb4(f, "b.weight", (8, 128), "fp4", BF16, True, 128)
-    bnb4(f, "c.weight", (128, 100), "fp4", F16, True)
+    bnb4(f, "c.weight", (40, 100), "fp4", F16, True)
     put("bnb-fp4", four, f, {"a.weight": "fp4", "b.weight": "fp4", "c.weight": "f32"})
 
     m = {k: v.clone() for k, v in t.items() if k.startswith("a.")}
@@ -372,6 +372,11 @@ def gptq():
         add("sym", "q4_0", 40, 64, 4, 32, 8)
         add("asym", "z4_128", 8, 256, 4, 128)
         add("asym32", "z4_32", 40, 96, 4, 32)
+        if v2:
+            add("eight", "z8_32", 8, 96, 8, 96)
+            add("three", "z4_32", 32, 64, 3, 64)
+            put("gptq-v2", {"quant_method": "gptq", "bits": 4, "group_size": 128, "checkpoint_format": "gptq_v2"}, t, types)
+            break
         add("two", "z4_32", 32, 64, 2, 32)
         add("three", "z4_128", 32, 128, 3, 128)
         add("three_sym", "q4_0", 32, 64, 3, 64, 4)
@@ -380,8 +385,7 @@ def gptq():
         add("order", "f16", 40, 96, 4, 32, order=True)
         add("odd", "f32", 8, 40, 4, 20)
         add("short", "z4_32", 8, 160, 4, 128)
-        put("gptq-v2" if v2 else "gptq", {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False} |
-            ({"checkpoint_format": "gptq_v2"} if v2 else {}), t, types)
+        put("gptq", {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}, t, types)
     whole = gptq_module("a", 32, 64, 3, 64, g_idx=False) | gptq_module("b", 32, 96, 3, 96, g_idx=False)
     put("gptq-bare", {"quant_method": "gptq", "bits": 3, "group_size": -1}, whole, {"a.weight": "z4_32", "b.weight": "z4_32"})
 

@@ -20,10 +20,10 @@ import gold_layouts as gl
 from gold_layouts import BF16, F16, F32
 
 OUT = "tests/model/layouts"
-LENGTHS = (5, 11, 22)
-H, I, V = 64, 128, 48
+LENGTHS = (3, 7, 12)
+H, I, V = 64, 64, 48
 LLAMA = dict(hidden_size=H, intermediate_size=I, vocab_size=V, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
-             max_position_embeddings=64, tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, attn_implementation="eager")
+             max_position_embeddings=64, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, attn_implementation="eager")
 
 
 def bnb4(kind, nested):
