@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/format/layouts/: small pre-quantised checkpoints in every layout, with what the reference makes of them.
+"""Writes tests/format/layouts/ and tests/fuzz/corpus/layouts/: small pre-quantised checkpoints in every layout, with what the reference makes of them.
 
 One CASE.safetensors each; its tensors "NAME:gold" are the dequantised NAME, in the type that the reference returns.
 cases.json has for each the quantization_config, the types that lmrun is expected to choose, and for malformed
@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-OUT = "tests/format/layouts"
+OUT, CORPUS = "tests/format/layouts", "tests/fuzz/corpus/layouts"
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 E4M3, E5M2, E8M0 = torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu
 rng = np.random.default_rng(5)
@@ -28,7 +28,25 @@ cases = {}
 exact = {}      # weights of compressed-tensors before they are rounded to the type of the scales
 
 
+def seed(name, config, tensors):
+    """for tests/fuzz/fuzz_layouts.c: shapes, and the bytes that open before any weight is made"""
+    names = {F32: "F32", F16: "F16", BF16: "BF16", E4M3: "F8_E4M3", E5M2: "F8_E5M2", E8M0: "F8_E8M0", torch.uint8: "U8",
+             torch.int8: "I8", torch.int32: "I32", torch.int64: "I64"}
+    t = {}
+    for k, v in tensors.items():
+        first = k.split(".")[0] in ("a", "p", "sym", "asym", "row", "full", "nv", "mx", "order", "three", "zero", "ragged")
+        if not first or k.endswith(":gold"):
+            continue
+        small = "quant_state" in k or "weight_shape" in k
+        fill = v.contiguous().view(torch.uint8).numpy().tobytes().decode("latin-1") if small else 56
+        t[k] = [names[v.dtype], list(v.shape), 0 if "g_idx" in k else fill]
+    with open(f"{CORPUS}/{name}", "w") as f:
+        json.dump({"q": config, "t": t}, f)
+
+
 def put(name, config, tensors, types=None, expect=None):
+    if not expect:
+        seed(name, config, tensors)
     cases[name] = {"quantization_config": config}
     if types is not None:
         cases[name]["types"] = types
@@ -448,6 +466,7 @@ def awq():
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     os.makedirs(OUT)
+    os.makedirs(CORPUS, exist_ok=True)
     torch.manual_seed(0)
     for f in (bitsandbytes, mxfp4, fp8, modelopt, compressed_tensors, gptq, awq):
         f()
