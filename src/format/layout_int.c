@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 32 };                          /* rows worked on together: packings along rows then read whole words */
+enum { TILE = 32 };                         /* rows worked on together: packings along rows then read whole words */
 struct cell { float scale; int zero; };      /* of a group and a row of the tile */
 
 uint32_t ints_field(const uint8_t *p, int64_t stride, int64_t i, int bits)
@@ -96,17 +96,14 @@ static void put_block(const struct ints *w, char *row, int64_t col, const uint8_
 	}
 }
 
+/* at: where the cells of each column's group begin */
 static void put_floats(const struct ints *w, char *row, int64_t col, int m, const uint8_t *q, const struct cell *cells,
-                       int64_t tile)
+                       const int64_t at[32])
 {
-	for (int k = 0; k < m; k++) {
-		int64_t g = w->g_idx ? w->g_idx[col + k] : (col + k) / w->group;
-		struct cell c = cells[g * tile];
-		float v = (float)(q[k] - c.zero) * c.scale;
-		uint16_t half = w->type == DT_F16 ? quant_f32_to_f16(v) : quant_f32_to_bf16(v);
-		if (w->type == DT_F32) memcpy(row + (col + k) * 4, &v, 4);
-		else memcpy(row + (col + k) * 2, &half, 2);
-	}
+	const struct dtype_info *to = quant_info(w->type);
+	float v[32];
+	for (int k = 0; k < m; k++) v[k] = (float)(q[k] - cells[at[k]].zero) * cells[at[k]].scale;
+	to->encode(row + col * to->block_bytes, v, NULL, m);
 }
 
 static int make_ints(const struct derived *d, int64_t row, int64_t n, void *dst, struct lm_err *err)
@@ -123,11 +120,13 @@ static int make_ints(const struct derived *d, int64_t row, int64_t n, void *dst,
 		if ((rc = fill_cells(w, row + r, t, tile, cells, err))) break;
 		for (int64_t col = 0; col < w->cols; col += 32) {
 			uint8_t q[TILE][32];
+			int64_t at[32];
 			int m = w->cols - col < 32 ? (int)(w->cols - col) : 32;
 			w->fetch(w, row + r, t, col, m, q[0]);
+			for (int k = 0; k < m; k++) at[k] = (w->g_idx ? w->g_idx[col + k] : (col + k) / w->group) * tile;
 			for (int64_t i = 0; i < t; i++) {
-				if (floats) put_floats(w, to + i * bytes, col, m, q[i], cells + i, tile);
-				else put_block(w, to + i * bytes, col, q[i], cells[col / w->group * tile + i]);
+				if (floats) put_floats(w, to + i * bytes, col, m, q[i], cells + i, at);
+				else put_block(w, to + i * bytes, col, q[i], cells[at[0] + i]);
 			}
 		}
 	}
