@@ -76,6 +76,11 @@ def v4(c):
     c["torch_dtype"] = c.pop("dtype", "bfloat16")
 
 
+def v3(c):
+    """What the released config.json has and transformers 5 does not write."""
+    c["scoring_func"], c["topk_method"] = "sigmoid", "noaux_tc"
+
+
 case("llama-mixtral", tf.MixtralConfig, dict(intermediate_size=20, num_local_experts=4, num_experts_per_tok=2, sliding_window=None))
 case("llama-mixtral-window", tf.MixtralConfig, dict(num_hidden_layers=1, num_local_experts=3, num_experts_per_tok=1,
      sliding_window=6, head_dim=16), edit=v4)
@@ -109,7 +114,7 @@ case("deepseek2-v2", tf.DeepseekV2Config, MLA | dict(q_lora_rank=20, first_k_den
          mscale=0.707, mscale_all_dim=0.707)))
 case("deepseek2-v3", tf.DeepseekV3Config, MLA | dict(q_lora_rank=20, first_k_dense_replace=1, n_routed_experts=8, n_group=4,
      topk_group=2, routed_scaling_factor=2.5, norm_topk_prob=True, rope_parameters=YARN | dict(
-         mscale=1.0, mscale_all_dim=1.0)), buffers=biased)
+         mscale=1.0, mscale_all_dim=1.0)), buffers=biased, edit=v3)
 case("deepseek2-mscale", tf.DeepseekV3Config, MLA | dict(num_hidden_layers=1, q_lora_rank=None, first_k_dense_replace=0, n_group=1,
      topk_group=1, routed_scaling_factor=1.5, norm_topk_prob=False, rope_parameters=YARN | dict(
          mscale=1.0, mscale_all_dim=0.5)), buffers=biased, edit=v4)
