@@ -116,7 +116,7 @@ def dense(mt):
     long = rope() | dict(rope_type="longrope", short_factor=mt.SHORT, long_factor=mt.LONG,
                          original_max_position_embeddings=16)
     case("phi3-long", tf.Phi3Config, small | dict(original_max_position_embeddings=16, sliding_window=None,
-                                                   rope_parameters=long), n_greedy=4)
+                                                   rope_parameters=long), n_greedy=8)
     case("smollm3-nope", tf.SmolLM3Config, dict(num_hidden_layers=3, num_key_value_heads=NKV, no_rope_layers=[1, 0, 1]))
     case("falcon-two", tf.FalconConfig, dict(num_hidden_layers=1, multi_query=False, num_kv_heads=NH, ffn_hidden_size=I,
          bias=True, alibi=False, parallel_attn=True))

@@ -65,6 +65,7 @@ struct hf_map {                      /* one folder being mapped */
 	int64_t n_layer, n_embd, n_head, n_kv, head_dim, n_ff, n_ctx;
 	bool tied;
 	int32_t *regroup;            /* row order of hf_regroup, made once */
+	const char *origin;          /* name of the tensor being mapped */
 	struct lm_err *err;
 };
 

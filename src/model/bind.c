@@ -257,7 +257,8 @@ static int split_fused(struct binder *b, int il)
 		l->a.v = mat_rows(l->a.qkv, q + k, v);
 	} else if (!l->a.q.base || !l->a.k.base || !l->a.v.base) {
 		return lm_fail(b->err, LM_EFORMAT,
-			       "blk.%d: attn_q, attn_k and attn_v (or attn_qkv) are not all there", il);
+			       "the tensor blk.%d.attn_%s.weight is missing", il,
+			       !l->a.q.base ? "q" : !l->a.k.base ? "k" : "v");
 	}
 	if (l->a.bqkv.base) {
 		if (l->a.bq.base || l->a.bk.base || l->a.bv.base)

@@ -52,6 +52,7 @@ struct layer {
 	struct normw mix_pre, mix_post, ffn_pre, ffn_post;   /* wiring and presence decide which apply */
 	struct attn attn;
 	struct rope rope;                          /* kind ROPE_NONE on layers without positions */
+	struct rope rope_long;                     /* of extended sequences; kind ROPE_NONE: as the others */
 	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv; struct normw qn, kn; struct mat sinks; } a;
 	/* latent attention; q: a.q, or q_b after q_a.  k_b, v_b: a matrix per head, stacked */
 	struct { struct mat q_a, q_b, kv_a, kv_b, k_b, v_b; struct normw q_norm, kv_norm; } mla;
@@ -88,6 +89,7 @@ struct made { void *p; size_t n; struct made *next; };   /* pages that hold a te
 int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data, struct lm_err *err);
 /* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
 const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled);
+const double *model_rope_freqs_long(struct model *m, int dims, double base);    /* by LongRoPE's long factors */
 float model_rope_mscale(const struct hparams *hp);
 
 /* One pass: activations, made once per state, and what varies. */
@@ -106,6 +108,8 @@ void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct norm
 void fwd_block(const struct fwd *f, int il);
 /* y = w.down(act(w.gate h) * w.up h) of n_ff. */
 void fwd_dense(const struct fwd *f, const struct ffnw *w, int n_ff, struct mat y);
+/* Turns the heads of x as layer l does. */
+void fwd_rope(const struct fwd *f, struct mat x, int head_dim, const struct layer *l);
 
 /* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn.  One file
  * each: mix_attn.c, ffn.c, ...  block.c lists them; an entry is NULL until the mechanism is built. */

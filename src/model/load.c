@@ -202,17 +202,22 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 {
 	const struct hparams *hp = &m->hp;
 	bool plain = row->flags & AF_LOCAL_PLAIN;
-	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all;
+	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all, more = { 0 };
 	int rc;
 
 	if (row->rope == ROPE_NONE || hp->rope.off) return 0;
 	all.inv_freq = model_rope_freqs(m, all.dims, hp->rope.base, true);
 	local.inv_freq = model_rope_freqs(m, local.dims, hp->rope.base_local, !plain);
 	if (plain) local.mscale = 1;
-	if (!all.inv_freq || !local.inv_freq)
+	if (m->rope_short.base && m->rope_long.base) {
+		more = all;
+		more.inv_freq = model_rope_freqs_long(m, all.dims, hp->rope.base);
+	}
+	if (!all.inv_freq || !local.inv_freq || (more.kind != ROPE_NONE && !more.inv_freq))
 		return lm_fail(err, LM_ENOMEM, "out of memory for rope frequencies");
 	for (int i = 0; i < hp->rope.dims / 2; i++)
-		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]))
+		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]) ||
+		    (more.inv_freq && !isfinite(more.inv_freq[i])))
 			return lm_fail(err, LM_EFORMAT,
 				       "the rope factors of the file give no finite frequency");
 	for (int il = 0; il < hp->n_layer; il++) {
@@ -221,6 +226,7 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 		if ((rc = load_flag(&turns, f, row->name, "rope.layers", il, err))) return rc;   /* ours */
 		if ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local) turns = false;
 		if (turns) l->rope = l->local ? local : all;
+		if (turns && !(plain && l->local)) l->rope_long = more;
 	}
 	return 0;
 }
@@ -238,11 +244,10 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		const struct attn *a = &l->attn;
 		bool par = m->hp.wiring == WIRE_PARALLEL;
 		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base))
-			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)",
-				       il);
+			return lm_fail(err, LM_EFORMAT, "the tensor blk.%d.attn_norm.weight is missing", il);
 		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
 			return lm_fail(err, LM_EFORMAT,
-				       "blk.%d: the feed-forward part has no norm (ffn_norm.weight)", il);
+				       "the tensor blk.%d.ffn_norm.weight is missing", il);
 		if (m->hp.qk_norm_row &&
 		    (narrow(&l->a.qn, a->n_head * a->dim_k) || narrow(&l->a.kn, a->n_kv * a->dim_k)))
 			return lm_fail(err, LM_EFORMAT,
@@ -281,8 +286,9 @@ static void fill_info(struct model *m, const struct arch *row)
 	i->n_embd = hp->n_embd;
 	i->n_vocab = hp->n_vocab;
 	i->n_layer = hp->n_layer;
-	/* the short LongRoPE factors hold up to the original context */
-	i->n_ctx_train = m->rope_short.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	/* the short LongRoPE factors hold up to the original context; without long ones that is all there is */
+	i->n_ctx_train = m->rope_short.base && !m->rope_long.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	i->n_ctx_short = m->rope_short.base && m->rope_long.base ? hp->rope.n_ctx_orig : 0;
 	for (int il = 0; il < hp->n_layer; il++) {
 		const struct layer *l = &m->layer[il];
 		m->max_q = max_int(m->max_q, l->attn.n_head * l->attn.dim_k);
@@ -321,6 +327,27 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	return 0;
 }
 
+/* Tensors in a sentence under the names that a folder has for them: people look for those. */
+static void in_their_names(const struct file *f, struct lm_err *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
+	struct lm_buf out = { 0 };
+	char word[128], buf[320];
+
+	if (!err || !err->code || !file_is_folder(f)) return;
+	for (const char *p = err->msg; *p;) {
+		size_t n = strspn(p, letters);
+		bool tensor = n > 7 && n < sizeof word && (!memcmp(p + n - 7, ".weight", 7) || !memcmp(p + n - 5, ".bias", 5));
+		snprintf(word, sizeof word, "%.*s", (int)n, p);
+		if (!n) n = 1;
+		if (tensor) lm_buf_str(&out, file_source(f, word, buf, sizeof buf));
+		else lm_buf_add(&out, p, n);
+		p += n;
+	}
+	if (!out.bad) snprintf(err->msg, sizeof err->msg, "%s", lm_buf_cstr(&out));
+	lm_buf_free(&out);
+}
+
 int model_load(struct model **out, const struct file *f, struct backend *be, const struct model_opt *o, struct lm_err *err)
 {
 	static const struct model_opt plain = { .precision = DT_COUNT, .quantize = DT_COUNT };
@@ -335,6 +362,7 @@ int model_load(struct model **out, const struct file *f, struct backend *be, con
 	m->arena = a;
 	m->be = be;
 	if ((rc = load(m, f, o ? o : &plain, err))) {
+		in_their_names(f, err);
 		model_free(m);
 		return rc;
 	}

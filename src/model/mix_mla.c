@@ -51,8 +51,8 @@ void mix_mla(const struct fwd *f, int il)
 			   head(raw, h, hp->mla.dim_k, 0, nope));
 	}
 	if (l->rope.kind != ROPE_NONE) {
-		op->rope(f->be, q, a->dim_k, f->at, &l->rope);
-		op->rope(f->be, k, a->dim_k, f->at, &l->rope);
+		fwd_rope(f, q, a->dim_k, l);
+		fwd_rope(f, k, a->dim_k, l);
 	}
 	op->kv_put(f->be, &f->st->kv[il], k, c, a, f->at);
 	op->attend(f->be, o, q, &f->st->kv[il], a, f->at);
