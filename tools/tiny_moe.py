@@ -118,3 +118,88 @@ case("deepseek2-v3", tf.DeepseekV3Config, MLA | dict(q_lora_rank=20, first_k_den
 case("deepseek2-mscale", tf.DeepseekV3Config, MLA | dict(num_hidden_layers=1, q_lora_rank=None, first_k_dense_replace=0, n_group=1,
      topk_group=1, routed_scaling_factor=1.5, norm_topk_prob=False, rope_parameters=YARN | dict(
          mscale=1.0, mscale_all_dim=0.5)), buffers=biased, edit=v4)
+
+
+# ---- GGUFs of DeepSeek, as today's converters write them and as the first ones did ---------------------------------
+def deepseek_tensors(model, cfg, old):
+    """(GGUF name, array); old: kv_b whole, one matrix per expert; else split per head, gate and up in one stack."""
+    nh, nope, dv = cfg.num_attention_heads, cfg.qk_nope_head_dim, cfg.v_head_dim
+    w = {n: p.float().numpy() for n, p in model.state_dict().items()}
+    yield "token_embd.weight", w["model.embed_tokens.weight"]
+    yield "output_norm.weight", w["model.norm.weight"]
+    yield "output.weight", w["lm_head.weight"]
+    for il in range(cfg.num_hidden_layers):
+        p, b = f"model.layers.{il}.", f"blk.{il}."
+        for a, z in (("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm"), ("self_attn.q_a_proj", "attn_q_a"),
+                     ("self_attn.q_a_layernorm", "attn_q_a_norm"), ("self_attn.q_b_proj", "attn_q_b"),
+                     ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"), ("self_attn.kv_a_layernorm", "attn_kv_a_norm"),
+                     ("self_attn.o_proj", "attn_output"), ("mlp.gate_proj", "ffn_gate"), ("mlp.up_proj", "ffn_up"),
+                     ("mlp.down_proj", "ffn_down"), ("mlp.gate", "ffn_gate_inp"), ("mlp.shared_experts.gate_proj", "ffn_gate_shexp"),
+                     ("mlp.shared_experts.up_proj", "ffn_up_shexp"), ("mlp.shared_experts.down_proj", "ffn_down_shexp")):
+            if p + a + ".weight" in w:
+                yield b + z + ".weight", w[p + a + ".weight"]
+        kv = w[p + "self_attn.kv_b_proj.weight"]
+        if old:
+            yield b + "attn_kv_b.weight", kv
+        else:
+            kv = kv.reshape(nh, nope + dv, -1)
+            yield b + "attn_k_b.weight", kv[:, :nope].swapaxes(1, 2)
+            yield b + "attn_v_b.weight", kv[:, nope:]
+        if p + "mlp.gate.weight" not in w:
+            continue
+        yield b + "exp_probs_b.bias", w[p + "mlp.gate.e_score_correction_bias"]
+        gate_up, down = w[p + "mlp.experts.gate_up_proj"], w[p + "mlp.experts.down_proj"]
+        if not old:
+            yield b + "ffn_gate_up_exps.weight", gate_up
+            yield b + "ffn_down_exps.weight", down
+        for e in range(cfg.n_routed_experts if old else 0):
+            half = gate_up.shape[1] // 2
+            yield b + f"ffn_gate.{e}.weight", gate_up[e, :half]
+            yield b + f"ffn_up.{e}.weight", gate_up[e, half:]
+            yield b + f"ffn_down.{e}.weight", down[e]
+
+
+def write_deepseek(mt, path, model, cfg, old):
+    import gguf
+    import numpy as np
+    w = gguf.GGUFWriter(path, "deepseek2")
+    rope, c = cfg.qk_rope_head_dim, cfg.kv_lora_rank
+    keys = {"block_count": cfg.num_hidden_layers, "context_length": CTX, "embedding_length": H, "feed_forward_length": cfg.intermediate_size,
+            "attention.head_count": NH, "attention.layer_norm_rms_epsilon": 1e-6, "rope.freq_base": 10000.0, "rope.dimension_count": rope,
+            "attention.q_lora_rank": cfg.q_lora_rank, "attention.kv_lora_rank": c, "expert_count": cfg.n_routed_experts,
+            "expert_used_count": cfg.num_experts_per_tok, "expert_feed_forward_length": cfg.moe_intermediate_size,
+            "expert_shared_count": cfg.n_shared_experts, "expert_weights_scale": 2.5, "expert_weights_norm": True, "expert_gating_func": 2,
+            "expert_group_count": cfg.n_group, "expert_group_used_count": cfg.topk_group, "leading_dense_block_count": 1,
+            "rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32,
+            "rope.scaling.yarn_log_multiplier": 0.1}
+    own = cfg.qk_nope_head_dim + rope, cfg.v_head_dim
+    mqa = {"attention.head_count_kv": 1, "attention.key_length": c + rope, "attention.value_length": c,
+           "attention.key_length_mla": own[0], "attention.value_length_mla": own[1]}
+    mha = {"attention.head_count_kv": NH, "attention.key_length": own[0], "attention.value_length": own[1]}
+    for k, v in (keys | (mha if old else mqa)).items():
+        mt.add(w, f"deepseek2.{k}", v)
+    for name, a in deepseek_tensors(model, cfg, old):
+        w.add_tensor(name, np.ascontiguousarray(a, np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def make_gguf(mt):
+    """tests/model/tiny/deepseek2-{old,new}.gguf and .gold"""
+    import tiny_hf
+    cfg = tf.DeepseekV3Config(**BASE | MLA | dict(q_lora_rank=20, first_k_dense_replace=1, n_routed_experts=4, n_group=2, topk_group=1,
+                              routed_scaling_factor=2.5, norm_topk_prob=True, moe_intermediate_size=8, n_shared_experts=1,
+                              rope_parameters=YARN | dict(mscale=1.0, mscale_all_dim=1.0)))
+    model = tf.AutoModelForCausalLM.from_config(cfg, attn_implementation="eager").float().eval()
+    tiny_hf.randomise(model, dict(fill=fill, buffers=biased), 7)
+    rng = mt.np.random.default_rng(7)
+    ids = rng.integers(3, V, mt.T)
+    while not clear(model, ids):
+        ids = rng.integers(3, V, mt.T)
+    lp = tiny_hf.logprobs(model, ids.tolist()).float().numpy()
+    for old in (False, True):
+        case = f"{mt.OUT}/deepseek2-{'old' if old else 'new'}"
+        write_deepseek(mt, case + ".gguf", model, cfg, old)
+        mt.write_gold(case, ids, lp)
