@@ -23,6 +23,10 @@ struct cli {
 	/* score, tokenize, detokenize */
 	bool from_stdin, no_bos, no_special;
 	const char *logprobs_out;
+	/* embed, classify, rerank */
+	const char *pooling, *prompt_name, *query;
+	int dimensions, top_n;
+	bool normalize_flag, no_normalize, no_truncate, pooled;              /* pooled: an encoder will do */
 	/* server */
 	int port;
 	const char *host, *api_key, *alias;
@@ -52,6 +56,9 @@ int score_main(struct cli *c);
 int tokenize_main(struct cli *c);
 int detokenize_main(struct cli *c);
 int template_main(struct cli *c);
+int embed_main(struct cli *c);
+int classify_main(struct cli *c);
+int rerank_main(struct cli *c);
 int serve_main(struct cli *c);
 /* These two parse their own flags; argv[0] is the verb. */
 int inspect_main(int argc, char **argv);

@@ -49,8 +49,29 @@ struct lm_request {
 	struct stop stop;
 };
 
+/* Texts to be pooled: made by a caller (texts.c), who waits; run by the engine thread (embed.c). */
+struct job_text { int32_t *ids, *types; int n; };
+enum job_kind { JOB_VECTORS, JOB_CLASSES, JOB_PICK };
+struct pool_job {
+	struct pool_job *next;
+	enum job_kind kind;
+	enum pooling pool;
+	bool normalize;
+	int32_t pick[2];                         /* JOB_PICK: tokens whose logits after the text are the output */
+	const struct job_text *text; int n_text;
+	float *out; int n_out;                   /* [n_text][n_out] */
+	/* the engine thread's */
+	int at, n_done;                          /* text under way, its rows that are done */
+	double *acc;                             /* [MAX_TEXTS][n_embd] sums */
+	struct lm_err err; int rc;
+	bool finished;                           /* under lm_engine.mu; then `done` is signalled */
+};
+
 struct lm_engine {
 	/* read-only once open */
+	struct lm_heads_info heads;
+	struct lm_arena *names;                      /* of labels and prompts */
+	enum dtype kv_type;
 	struct file *file;
 	struct tok *tok;
 	struct chat *chat; struct lm_err chat_err;   /* chat NULL: chat_err says why */
@@ -70,10 +91,13 @@ struct lm_engine {
 	pthread_mutex_t mu;
 	pthread_cond_t wake;
 	struct lm_request *inbox, **inbox_tail;
+	struct pool_job *jobs, **jobs_tail;
+	pthread_cond_t job_done;
 	bool closing, threaded;
 	uint64_t n_submitted;
 	pthread_t thread;
 	/* the engine thread's own */
+	struct pooler *pooler;                       /* embed.c; NULL until the first job */
 	struct state *state;
 	struct kv_pool *pool;
 	struct lm_request *wait;                     /* by id */
@@ -98,6 +122,15 @@ void *sched_main(void *engine);                  /* the engine thread */
 /* Memory for the arrays of the engine thread. */
 int sched_init(struct lm_engine *e, struct lm_err *err);
 void sched_free(struct lm_engine *e);
+
+/* embed.c, on the engine thread */
+enum { MAX_TEXTS = 32 };                         /* of a pass */
+/* One pass of the oldest job, if there is one. */
+void embed_step(struct lm_engine *e);
+void embed_cancel(struct lm_engine *e);          /* all jobs: the engine is closing */
+void embed_free(struct lm_engine *e);
+/* texts.c: what the files say about labels and prompts. */
+int heads_open(struct lm_engine *e, struct lm_err *err);
 
 /* reader.c: is this control token one that the answer's format writes? */
 bool reader_marks(const struct lm_engine *e, int32_t id);

@@ -125,6 +125,9 @@ static int copy_stops(struct lm_request *r, const struct lm_prompt *p, struct lm
 static int check(const struct lm_engine *e, const struct lm_prompt *p, struct lm_err *err)
 {
 	if (e->vocab_only) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", e->info.name);
+	if (e->heads.encoder)
+		return lm_fail(err, LM_EUNSUPPORTED, "%s is an encoder: it answers no prompts, but embeds or classifies texts",
+		               e->info.name);
 	if (p->max_tokens < -1) return lm_fail(err, LM_EINVAL, "max_tokens: %d is not -1 or a count", p->max_tokens);
 	if (p->n_logprobs < 0 || p->n_logprobs > MAX_LOGPROBS)
 		return lm_fail(err, LM_EINVAL, "logprobs: %d is not between 0 and %d", p->n_logprobs, MAX_LOGPROBS);

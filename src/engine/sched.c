@@ -335,7 +335,7 @@ void *sched_main(void *engine)
 	struct lm_engine *e = engine;
 	for (;;) {
 		pthread_mutex_lock(&e->mu);
-		while (!e->closing && !e->inbox && !e->wait && e->n_run == 0) pthread_cond_wait(&e->wake, &e->mu);
+		while (!e->closing && !e->inbox && !e->jobs && !e->wait && e->n_run == 0) pthread_cond_wait(&e->wake, &e->mu);
 		struct lm_request *r = e->inbox;
 		bool closing = e->closing;
 		e->inbox = NULL;
@@ -347,7 +347,11 @@ void *sched_main(void *engine)
 			r = next;
 		}
 		drop_canceled(e, closing);
-		if (closing) return NULL;
+		if (closing) {
+			embed_cancel(e);
+			return NULL;
+		}
+		embed_step(e);
 		step(e);
 	}
 }

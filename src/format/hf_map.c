@@ -13,11 +13,12 @@ static const char *const prefixes[] = {
 };
 enum { N_PREFIX = sizeof prefixes / sizeof prefixes[0] };
 
-/* Buffers of old checkpoints, of any family. */
+/* Buffers of old checkpoints, and a classifier behind a decoder: of any family. */
 static const struct hf_name ignored[] = {
 	{ "*rotary_emb.inv_freq", NULL, hf_skip },
 	{ "*.attn.masked_bias", NULL, hf_skip },
 	{ "*.attention.masked_bias", NULL, hf_skip },
+	{ "score", "cls.output", NULL },
 	{ NULL, NULL, NULL }
 };
 
@@ -268,15 +269,6 @@ static const struct hf_name *row_of(const struct hf_map *m, const char *name, co
 	return row;
 }
 
-/* Is `name` of a layer that the model does without? */
-static bool beyond(const struct hf_map *m, const char *name)
-{
-	const char *at = m->fam->flags & HF_MTP ? strstr(name, "layers.") : NULL;
-	int layer = -1;
-
-	return at && number(at + 7, strlen(at + 7), &layer) && layer >= m->n_layer;
-}
-
 /* A pattern with its numbers, in front of it the prefix. */
 static const char *spell(const char *prefix, const char *pat, int layer, int expert, const char *suffix, char *buf, size_t n)
 {
@@ -307,6 +299,15 @@ const char *hf_source(const struct file *f, const char *name, char *buf, size_t 
 				return spell(before, r->from, layer, expert, dot, buf, n);
 		}
 	return NULL;
+}
+
+/* Is `name` of a layer that the model does without? */
+static bool beyond(const struct hf_map *m, const char *name)
+{
+	const char *at = m->fam->flags & HF_MTP ? strstr(name, "layers.") : NULL;
+	int layer = -1;
+
+	return at && number(at + 7, strlen(at + 7), &layer) && layer >= m->n_layer;
 }
 
 /* Tensors of a type that no dtype of ours holds: only what is ignored anyway may be one. */
@@ -364,6 +365,22 @@ static const struct hf_family *family(const char *arch, const char *type)
 	return NULL;
 }
 
+/* A decoder saved without its head, or with one that tells classes apart, is the family of the whole model. */
+static const struct hf_family *bare_family(const char *arch)
+{
+	static const char *const ends[] = { "ForSequenceClassification", "Model" };
+	char name[96];
+
+	for (int i = 0; i < 2; i++) {
+		size_t n = strlen(arch), k = strlen(ends[i]);
+		if (n <= k || strcmp(arch + n - k, ends[i])) continue;
+		snprintf(name, sizeof name, "%.*sForCausalLM", n - k > 64 ? 64 : (int)(n - k), arch);
+		const struct hf_family *f = family(name, NULL);
+		if (f) return f;
+	}
+	return NULL;
+}
+
 static int pick_family(struct hf_map *m)
 {
 	const json_t *list = json_object_get(m->h->config, "architectures"), *v;
@@ -374,6 +391,7 @@ static int pick_family(struct hf_map *m)
 		if (!json_is_string(v)) return lm_fail(m->err, LM_EFORMAT, "config.json: architectures holds no strings");
 		name = name ? name : json_string_value(v);
 		m->fam = family(json_string_value(v), NULL);
+		if (!m->fam) m->fam = bare_family(json_string_value(v));
 	}
 	if (!name && type) m->fam = family(NULL, name = type);
 	if (!name)
@@ -423,6 +441,7 @@ static int map(struct hf_map *m)
 	for (int i = 0; i < m->h->n_t; i++)
 		if ((rc = map_tensor(m, &m->h->t[i]))) return rc;
 	if ((rc = check_unread(m))) return rc;
+	if ((rc = hf_pool(m))) return rc;
 	return check_head(m);
 }
 

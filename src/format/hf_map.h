@@ -69,7 +69,7 @@ struct hf_map {                      /* one folder being mapped */
 	struct lm_err *err;
 };
 
-extern const struct hf_name hf_llama_names[];
+extern const struct hf_name hf_llama_names[], hf_gemma2_names[];
 extern const struct hf_family hf_dense[], hf_moe_families[], hf_rec_families[], hf_enc_families[];
 extern const int hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc;
 
@@ -104,4 +104,5 @@ int hf_refuse(struct hf_map *m, const char *fmt, ...) __attribute__((format(prin
 /* hf_keys.c */
 int hf_settings(struct hf_map *m);        /* m->cfg and the numbers of m */
 int hf_keys(struct hf_map *m);            /* all keys */
+int hf_pool(struct hf_map *m);            /* pooling, dense layers, prompts, labels: keys and tensors; hf_pool.c */
 int hf_ropes(struct hf_map *m);           /* rope keys and tensors; hf_rope.c */
