@@ -105,6 +105,42 @@ case("gpt-oss", tf.GptOssConfig, OSS | dict(rope_parameters=YARN | dict(truncate
 case("gpt-oss-v4", tf.GptOssConfig, OSS | dict(num_hidden_layers=1, layer_types=["full_attention"], rope_parameters=YARN | dict(
      truncate=False, rope_theta=500.0)), edit=v4)
 
+E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def mxfp4(w):
+    """Codes and exponents of [experts][in][out] in groups of 32 along `in`: [experts][out][in / 32](, 32)."""
+    g = w.float().swapaxes(1, 2).unflatten(-1, (-1, 32))
+    e = torch.floor(torch.log2(g.abs().amax(-1))) - 2
+    codes = (g.div(torch.exp2(e).unsqueeze(-1)).unsqueeze(-1) - E2M1).abs().argmin(-1)
+    return codes, e
+
+
+def fill_mx(name, p, g):
+    if "experts" not in name or p.ndim != 3:
+        return fill(name, p, g)
+    codes, e = mxfp4(1.5 * torch.randn(p.shape, generator=g) / math.sqrt(32))
+    return (E2M1[codes] * torch.exp2(e).unsqueeze(-1)).flatten(-2).swapaxes(1, 2).contiguous()
+
+
+def pack_mx(path):
+    """As gpt-oss is released: element 2k in the low half of byte k."""
+    from safetensors.torch import load_file, save_file
+    w = load_file(path)
+    for name in [n for n in w if n.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        codes, e = mxfp4(w.pop(name))
+        w[name + "_blocks"] = (codes[..., 0::2] | codes[..., 1::2] << 4).to(torch.uint8).contiguous()
+        w[name + "_scales"] = (e + 127).to(torch.uint8).contiguous()
+    save_file(w, path, metadata={"format": "pt"})
+
+
+def mx_config(c):
+    c["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
+
+
+case("gpt-oss-mxfp4", tf.GptOssConfig, OSS | dict(num_hidden_layers=2, num_local_experts=3, intermediate_size=32, head_dim=8,
+     rope_parameters=YARN | dict(truncate=False)), fill=fill_mx, after=pack_mx, edit=mx_config)
+
 MLA = dict(kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=12, v_head_dim=10, moe_intermediate_size=12,
            n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=2, num_key_value_heads=NH, rms_norm_eps=1e-6)
 case("deepseek2", tf.DeepseekV2Config, MLA | dict(q_lora_rank=None, first_k_dense_replace=1, topk_method="greedy",
