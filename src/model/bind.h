@@ -28,6 +28,8 @@ struct binder {
 	const struct model_opt *o;
 	const struct tensor **bound;      /* [file_count] */
 	int n_bound;
+	const struct tensor *odd;         /* the first of n_odd matrices whose rows are no whole blocks of o->quantize */
+	int n_odd;
 	struct lm_err *err;
 };
 
