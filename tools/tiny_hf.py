@@ -15,6 +15,7 @@ of tiny_moe.py and tiny_rec.py where they are: NAME -> dict of
     shard      save_pretrained's max_shard_size
     fill       function(name, tensor, generator) -> values or None for the usual ones
     buffers    function(model, generator): values of buffers that are saved
+    after      function(path of model.safetensors): what is done with the saved weights
     clear      function(model, ids) -> is no token near another path through the model?
     n_greedy   tokens of continuation (default 6)
 Needs: torch, transformers, safetensors, numpy."""
@@ -198,6 +199,7 @@ def save(name, model, case):
     if "rename" in case:
         w = load_file(f"{path}/model.safetensors")
         save_file({case["rename"](k): v for k, v in w.items()}, f"{path}/model.safetensors", metadata={"format": "pt"})
+    case.get("after", lambda p: None)(f"{path}/model.safetensors")
 
 
 def make(name, case, seed):
