@@ -155,10 +155,12 @@ bench: lmrun models
 	./lmrun bench -m models/SmolLM2-135M-Instruct.Q4_1.gguf -m models/gemma-3-270m-q4_k_m.gguf
 bench-peers: lmrun models
 	@python3 tools/bench_peers.py
-# the tokenizers against their reference libraries (downloads packages once, about 10 minutes)
+# the tokenizers against their reference libraries, and converted models in llama.cpp (downloads packages and builds
+# llama.cpp once, about 30 minutes)
 conformance: lmrun models
 	@python3 tools/conformance_tok.py
 	@python3 tools/conformance_chat.py build/conformance/templates build/conformance/vocab models
+	@python3 tools/conformance_models.py
 
 install: lmrun
 	install -Dm755 lmrun $(DESTDIR)$(PREFIX)/bin/lmrun
