@@ -73,6 +73,14 @@ extern const struct hf_name hf_llama_names[], hf_gemma2_names[];
 extern const struct hf_family hf_dense[], hf_moe_families[], hf_rec_families[], hf_enc_families[];
 extern const int hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc;
 
+/* ---- for adapters (peft_map.c) */
+/* Family i of those that become this GGUF architecture; NULL: no more. */
+const struct hf_family *hf_family_of(const char *gguf, int i);
+/* Has m->fam a row for this name? */
+bool hf_knows(const struct hf_map *m, const char *name);
+/* Emits what t, the checkpoint's tensor or (rows) something with a row for each of its rows, becomes. */
+int hf_map_tensor(struct hf_map *m, const struct tensor *t, bool rows);
+
 /* ---- for ops */
 /* Adds a tensor to the file; `to` with '#' and '@' filled in is what ops are given as `to`. */
 int hf_emit(struct hf_map *m, const struct tensor *t, const char *to);
