@@ -176,6 +176,7 @@ fuzz-%:
 # folders of src that a target needs; all without a line here
 FUZZ_gguf := base quant format
 FUZZ_hfmap := base quant format
+FUZZ_adapter := base quant format
 FUZZ_hfjson := base quant format tokenizer
 FUZZ_tok := base quant format tokenizer
 FUZZ_spm := base quant format tokenizer

@@ -24,6 +24,9 @@
 #define LLVMFuzzerTestOneInput fuzz_torch
 #include "fuzz/fuzz_torch.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_adapter
+#include "fuzz/fuzz_adapter.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_answer
 #include "fuzz/fuzz_answer.c"
 #undef LLVMFuzzerTestOneInput
@@ -58,6 +61,7 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 }
 
 LM_TEST(fuzz_corpus_answer) { replay("answer", fuzz_answer); }
+LM_TEST(fuzz_corpus_adapter) { replay("adapter", fuzz_adapter); }
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
 LM_TEST(fuzz_corpus_hfmap) { replay("hfmap", fuzz_hfmap); }
 LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
