@@ -88,8 +88,7 @@ def law_arch():
 
 
 def law_products():
-    """Products with a model's weights go through fwd_linear, or adapters would be left out.  head.c: what follows the
-    last norm of encoders is replaced as a whole (modules_to_save), never adapted."""
+    """Products with a model's weights go through fwd_linear, or adapters would be left out (no adapter changes heads)."""
     for f in files(".c"):
         if f.startswith("src/model/") and f not in ("src/model/lora.c", "src/model/head.c"):
             for i, line in enumerate(code(f).split("\n"), 1):

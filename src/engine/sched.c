@@ -183,7 +183,7 @@ static int fill(struct lm_engine *e, struct batch *b)
 	}
 	*b = (struct batch){ .at = { .n_rows = n, .n_seqs = e->n_run, .token = e->token, .pos = e->pos, .seq = e->seq,
 		                     .table = e->table }, .want = e->want, .extended = e->extended,
-		.lora = e->n_lora ? e->lora : NULL };
+		              .lora = e->n_lora ? e->lora : NULL };
 	return n_want;
 }
 

@@ -4,9 +4,11 @@
  *   views     q, k, v of a fused attn_qkv are rows of one tensor: a product is looked up by where its weight lies, and
  *             takes those rows of B.  Embedding and tied head share memory, so these two are found by name instead
  *   scale     a product's own scale (lin.scale, the embedding's) multiplies the added part too
+ *   names     only weights that pass fwd_linear can be changed beside: products[] lists them, and all others are refused
  *   rank 1    is stored as rank 2: a device may take a matrix of one row for a vector */
 #include "model/lora.h"
 #include "model/layers.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +46,27 @@ static const struct mat *weight_of(const struct model *m, const char *name)
 	for (int i = 0; i < m->n_weight; i++)
 		if (!strcmp(m->weight[i].name, name)) return &m->weight[i].w;
 	return strcmp(name, "output.weight") ? NULL : &m->head;
+}
+
+/* Tensors of a layer that fwd_linear multiplies. */
+static const char *const products[] = {
+	"attn_q",	 "attn_k",	  "attn_v",	   "attn_qkv",	      "attn_output",	  "attn_q_a",  "attn_q_b",
+	"attn_kv_a_mqa", "ffn_gate",	  "ffn_up",	   "ffn_down",	      "ffn_gate_inp",	  "ffn_gate_shexp",
+	"ffn_up_shexp",	 "ffn_down_shexp", "ffn_gate_inp_shexp",
+};
+
+/* A shared expert with a gate of its own is computed as an expert is, not as products. */
+static bool is_product(const struct model *m, const char *name)
+{
+	char part[64], gate[64];
+	int il, end = 0;
+
+	if (!strcmp(name, "output.weight") || !strcmp(name, "token_embd.weight")) return true;
+	if (sscanf(name, "blk.%d.%63[a-z0-9_].weight%n", &il, part, &end) != 2 || !end || name[end]) return false;
+	size_t i = 0, n = sizeof products / sizeof *products;
+	while (i < n && strcmp(part, products[i])) i++;
+	snprintf(gate, sizeof gate, "blk.%d.ffn_gate_inp_shexp.weight", il);
+	return i < n && (i < n - 4 || i == n - 1 || !weight_of(m, gate));
 }
 
 /* A matrix of the adapter on the device, with at least two rows or columns where that is the rank's side. */
@@ -88,7 +111,7 @@ static int take_part(struct loader *l, const struct low_rank *r, int adapter)
 	int64_t rank = r->b.dim[1];
 	int rc;
 
-	if (!w || !strncmp(r->name, "position_embd.", 14) || (!r->embed && !strncmp(r->name, "token_embd.", 11)))
+	if (!w || !is_product(l->m, r->name) || r->embed != !strcmp(r->name, "token_embd.weight"))
 		return lm_fail(l->err, LM_EUNSUPPORTED, "%s: %s is not a matrix that an adapter can change here", r->a.name,
 			       r->name);
 	if (r->a.n_dims != 2 || r->b.n_dims != 2 || rank < 1 || rank > MAX_WIDTH) return misfit(l, r, w);
