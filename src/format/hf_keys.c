@@ -258,27 +258,19 @@ static int dim(struct hf_map *m, int64_t *out, const char *names, int64_t min, i
 	return 0;
 }
 
-/* jansson's copies lack what there was no memory for, and it does not say so. */
-static bool has_all(const json_t *o, json_t *of)
-{
-	const char *key;
-	json_t *v;
-
-	json_object_foreach(of, key, v)
-		if (!json_object_get(o, key)) return false;
-	return true;
-}
-
 int hf_settings(struct hf_map *m)
 {
 	json_t *text = json_object_get(m->h->config, "text_config");
-	json_t *from = json_is_object(text) ? text : m->h->config;
-	json_t *def = defaults(m);
+	json_t *def = defaults(m), *v;
+	const char *name;
 	int rc, bad;
 
 	if (!def) return m->err && m->err->code ? m->err->code : LM_ENOMEM;
-	m->cfg = json_copy(from);
-	bad = !m->cfg || !has_all(m->cfg, from) || json_object_update_missing(m->cfg, def) || !has_all(m->cfg, def);
+	/* not by json_copy and json_object_update_missing, which keep silent about entries they have no memory for */
+	m->cfg = json_object();
+	bad = !m->cfg || json_object_update(m->cfg, json_is_object(text) ? text : m->h->config);
+	json_object_foreach(def, name, v)
+		if (!bad && !json_object_get(m->cfg, name)) bad = json_object_set(m->cfg, name, v);
 	json_decref(def);
 	if (bad) return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
 	if ((rc = dim(m, &m->n_layer, "num_hidden_layers|n_layer|n_layers|num_layers", 1, 1024))) return rc;
