@@ -125,6 +125,9 @@ def dense(mt):
     case("cohere2-window", tf.Cohere2Config, dict(num_hidden_layers=2, num_key_value_heads=NKV, logit_scale=0.25,
          sliding_window=6, layer_types=["sliding_attention", "sliding_attention"]))
 
+    case("qwen3-body", tf.Qwen3Config, small | dict(head_dim=16, tie_word_embeddings=True),
+         rename=lambda n: n.removeprefix("model."))                        # as embedding models are saved
+
     out["llama"]["shard"] = "8KB"
     for name in ("llama-linear", "llama-llama3", "llama-yarn", "llama-window", "glm4", "gptneox", "phi2", "nemotron"):
         out[name]["edit"] = old_style
