@@ -278,7 +278,7 @@ static bool has_name(const char *names, const char *name)
 /* Does the config say what the default `name` is for, under that name or another? */
 static bool said(const json_t *cfg, const char *name)
 {
-	static const char *const groups[] = { LAYERS, EMBD, HEADS, KV_HEADS, FF, CONTEXT };
+	static const char *const groups[] = { LAYERS, EMBD, HEADS, KV_HEADS, FF, CONTEXT, HF_PARTIAL, HF_THETA };
 	const char *key;
 	json_t *v;
 
