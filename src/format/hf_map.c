@@ -246,7 +246,7 @@ int hf_stack(struct hf_map *m, const struct tensor *t, const char *to, int layer
 int hf_head(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
 {
 	(void)layer, (void)expert;
-	return m->tied ? 0 : hf_emit(m, t, to);
+	return m->tied && strcmp(to, "output.bias") ? 0 : hf_emit(m, t, to);
 }
 
 static bool is_norm_weight(const char *to)

@@ -20,7 +20,7 @@ hf_op hf_neg_exp;            /* -exp(w), f32 */
 hf_op hf_transpose;          /* [in, out], as GPT-2's Conv1D */
 hf_op hf_regroup;            /* fused rows per key head [q.. k v] -> [Q; K; V]; weight or bias */
 hf_op hf_stack;              /* '@' = 0 emits all n_head (or n_kv, for "attn_k...") vectors as one matrix */
-hf_op hf_head;               /* output projection: ignored when tied */
+hf_op hf_head;               /* output projection: its weight is ignored when tied */
 hf_op hf_conv;               /* depthwise convolution [C, 1, K] -> [C, K] */
 
 enum hf_kind { HF_INT, HF_F32, HF_BOOL };
@@ -109,6 +109,8 @@ int hf_put_str(struct hf_map *m, const char *name, const char *s);
 /* LM_EUNSUPPORTED: "config.json: parallel_attn is false, which ..." */
 int hf_refuse(struct hf_map *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+#define HF_PARTIAL "partial_rotary_factor|rotary_pct"
+#define HF_THETA "rope_theta|rotary_emb_base"
 /* hf_keys.c */
 int hf_settings(struct hf_map *m);        /* m->cfg and the numbers of m */
 int hf_keys(struct hf_map *m);            /* all keys */
