@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes tests/fixtures/quant.bin: what independent decoders and encoders make of every weight type.
 
-References: the `gguf` package; bitsandbytes for NF4; numpy definitions (PLAIN, LACKING) for the types
-that the package does not decode.  Usage: python tools/gold_quant.py > tests/fixtures/quant.bin
+References: the `gguf` package; bitsandbytes for NF4, FP4 and its int8; torch for 8-bit floats; numpy definitions
+(PLAIN, LACKING) for the types that none of them decodes.  Usage: python tools/gold_quant.py > tests/fixtures/quant.bin
 
 One record per codec, little endian:
   char kind ('D' or 'E'), char name[15], u32 blocks, u32 elems per block, u32 bytes per block, u32 random
@@ -39,11 +39,15 @@ BLOCKS = {
     "tq1_0": (256, 54, (52, 2, F16)), "tq2_0": (256, 66, (64, 2, F16)), "mxfp4": (32, 17, (0, 1, E8M0)),
     "nvfp4": (64, 36, (0, 1, E4M3), (3, 1, E4M3)), "q1_0": (128, 18, (0, 2, F16)),
     "q2_0": (64, 18, (0, 2, F16)),
-    "nf4": (64, 36, (0, 4, F32)),
+    "nf4": (64, 36, (0, 4, F32)), "fp4": (64, 36, (0, 4, F32)),
+    "nv4": (64, 40, (0, 4, F32), (4, 1, E4M3), (7, 1, E4M3)),
+    "z4_32": (32, 21, (0, 4, F32), (4, 1, E8M0)), "z4_128": (128, 69, (0, 4, F32), (4, 1, E8M0)),
+    "z8_32": (32, 38, (0, 4, F32), (4, 2, F16)), "z8_128": (128, 134, (0, 4, F32), (4, 2, F16)),
+    "bnb8": (32, 36, (0, 4, F32)), "f8_32": (32, 36, (0, 4, F32)), "f8_128": (128, 132, (0, 4, F32)),
 }
 PLAIN = {"f32": np.float32, "f16": np.float16, "bf16": None, "f64": np.float64,
-         "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
-PLAIN_BYTES = {"bf16": 2}
+         "f8_e4m3": None, "f8_e5m2": None, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
+PLAIN_BYTES = {"bf16": 2, "f8_e4m3": 1, "f8_e5m2": 1}
 ENCODERS = ["f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "nf4"]
 N_RANDOM = 1 << 18      # elements
 
@@ -74,11 +78,36 @@ def half(b, at=0):
     return np.ascontiguousarray(b[:, at:at + 2]).view(np.float16).astype(np.float32)
 
 
-def decode_nf4(b):
+def decode_bnb4(b, kind):
     state = bnb.QuantState(absmax=torch.from_numpy(np.ascontiguousarray(b[:, :4]).view(np.float32).ravel()),
                            shape=torch.Size([b.shape[0], 64]), dtype=torch.float32, blocksize=64,
-                           quant_type="nf4", code=bnb.get_4bit_type("nf4", device="cpu"))
+                           quant_type=kind, code=bnb.get_4bit_type(kind, device="cpu"))
     return bnb.dequantize_4bit(torch.from_numpy(np.ascontiguousarray(b[:, 4:]).reshape(-1, 1)), state).numpy()
+
+
+def f32(b):
+    return np.ascontiguousarray(b[:, :4]).view(np.float32)
+
+
+def word16(b):
+    return np.ascontiguousarray(b[:, 4:6]).view(np.int16).astype(np.int32)
+
+
+def nibbles(q, half):
+    """of each 2 * half elements the first half in the low nibbles"""
+    q = np.ascontiguousarray(q).reshape(len(q), -1, half)
+    return np.concatenate([q & 15, q >> 4], axis=2).reshape(len(q), -1)
+
+
+def torch_f8(b, dtype):
+    return torch.from_numpy(np.ascontiguousarray(b)).view(dtype).to(torch.float32).numpy()
+
+
+def decode_nv4(b):
+    e2m1 = np.float32([0, .5, 1, 1.5, 2, 3, 4, 6, -0.0, -.5, -1, -1.5, -2, -3, -4, -6])
+    d, g = torch_f8(b[:, 4:8], torch.float8_e4m3fn), f32(b)
+    d = np.where(g < 0, d * -g, d / g)
+    return (e2m1[nibbles(b[:, 8:], 8)].reshape(len(b), 4, 16) * d[:, :, None]).reshape(len(b), -1)
 
 
 LACKING = {
@@ -87,7 +116,19 @@ LACKING = {
     "q1_0": lambda b: half(b) * (np.unpackbits(b[:, 2:], axis=1, bitorder="little") * np.float32(2) - 1),
     "q2_0": lambda b: half(b) * ((b[:, 2:, None] >> np.uint8([0, 2, 4, 6]) & 3).reshape(len(b), -1)
                                  .astype(np.float32) - 1),
-    "nf4": decode_nf4,
+    "nf4": lambda b: decode_bnb4(b, "nf4"),
+    "fp4": lambda b: decode_bnb4(b, "fp4"),
+    "nv4": decode_nv4,
+    "z4_32": lambda b: (nibbles(b[:, 5:], 16).astype(np.int32) - b[:, 4:5].view(np.int8)) * f32(b),
+    "z4_128": lambda b: (nibbles(b[:, 5:], 16).astype(np.int32) - b[:, 4:5].view(np.int8)) * f32(b),
+    "z8_32": lambda b: (b[:, 6:].view(np.int8).astype(np.int32) - word16(b)) * f32(b),
+    "z8_128": lambda b: (b[:, 6:].view(np.int8).astype(np.int32) - word16(b)) * f32(b),
+    "bnb8": lambda b: bnb.int8_vectorwise_dequant(torch.from_numpy(b[:, 4:].view(np.int8)),
+                                                  torch.from_numpy(f32(b))).numpy(),
+    "f8_e4m3": lambda b: torch_f8(b, torch.float8_e4m3fn),
+    "f8_e5m2": lambda b: torch_f8(b, torch.float8_e5m2),
+    "f8_32": lambda b: torch_f8(b[:, 4:], torch.float8_e4m3fn) * f32(b),
+    "f8_128": lambda b: torch_f8(b[:, 4:], torch.float8_e4m3fn) * f32(b),
 }
 
 
@@ -127,7 +168,7 @@ def random_floats(n_blocks, elems):
 def hard_blocks(name, rng):
     elems, size = shape(name)
     if elems == 1:
-        if name in ("f16", "bf16", "i16", "i8"):
+        if name in ("f16", "bf16", "i16", "i8", "f8_e4m3", "f8_e5m2"):
             return rng.integers(0, 256, (256, size), dtype=np.uint8)
         edge = np.array(F32, np.uint32).astype(np.uint64) << np.uint64(0 if size == 4 else 32)
         edge = np.concatenate([edge, edge + np.uint64(1), edge - np.uint64(1)])

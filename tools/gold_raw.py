@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Containers as the safetensors and torch packages write them, and what those read back: tests/fixtures/raw/.
-python3 tools/gold_raw.py   (needs torch, safetensors)
+python3 tools/gold_raw.py   (needs torch, safetensors; after make_tiny.py)
 
 raw.gold: for each case a line "= PATH", then per tensor "NAME DTYPE SHAPE BYTES": names as JSON, dtypes in the words of
 safetensors, a shape as 2x3 ("-" for a scalar), bytes in hex ("-" for none)."""
@@ -136,8 +136,26 @@ def zip64(gold):
     gold += lines("zip64.pt", torch.load(path("zip64.pt"), weights_only=False))
 
 
+def models():
+    """One tiny model (tools/make_tiny.py) in every container: tests/fixtures/raw/model/NAME/."""
+    src = os.path.join(ROOT, "tests/model/hf/llama-bias")
+    all = read_safetensors(os.path.join(src, "model.safetensors"))
+    def at(name, file):
+        os.makedirs(os.path.dirname(path("model", name, file)), exist_ok=True)
+        shutil.copy(os.path.join(src, "config.json"), path("model", name))
+        return path("model", name, file)
+    torch.save(all, at("bin", "pytorch_model.bin"))
+    torch.save({"model": all}, at("legacy", "pytorch_model.bin"), _use_new_zipfile_serialization=False)
+    shard = lambda i: f"model-{i % 3 + 1:05}-of-00003.safetensors"
+    for k in range(3):
+        save_file({n: t for i, (n, t) in enumerate(all.items()) if i % 3 == k}, at("shards", shard(k)))
+    with open(at("shards", "model.safetensors.index.json"), "w") as f:
+        json.dump({"weight_map": {n: shard(i) for i, n in enumerate(all)}}, f)
+
+
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
+    models()
     gold = []
     safe(gold)
     torches(gold)

@@ -14,6 +14,8 @@ of tiny_moe.py and tiny_rec.py where they are: NAME -> dict of
     rename     function(tensor name) -> name in the file
     shard      save_pretrained's max_shard_size
     fill       function(name, tensor, generator) -> values or None for the usual ones
+    buffers    function(model, generator): values of buffers that are saved
+    clear      function(model, ids) -> is no token near another path through the model?
     n_greedy   tokens of continuation (default 6)
 Needs: torch, transformers, safetensors, numpy."""
 import copy
@@ -114,7 +116,7 @@ def dense(mt):
     long = rope() | dict(rope_type="longrope", short_factor=mt.SHORT, long_factor=mt.LONG,
                          original_max_position_embeddings=16)
     case("phi3-long", tf.Phi3Config, small | dict(original_max_position_embeddings=16, sliding_window=None,
-                                                   rope_parameters=long), n_greedy=4)
+                                                   rope_parameters=long), n_greedy=8)
     case("smollm3-nope", tf.SmolLM3Config, dict(num_hidden_layers=3, num_key_value_heads=NKV, no_rope_layers=[1, 0, 1]))
     case("falcon-two", tf.FalconConfig, dict(num_hidden_layers=1, multi_query=False, num_kv_heads=NH, ffn_hidden_size=I,
          bias=True, alibi=False, parallel_attn=True))
@@ -161,6 +163,7 @@ def randomise(model, case, seed):
         else:
             r = 1.5 / math.sqrt(p.shape[0 if ".c_" in name and "h." in name else -1]) * r
         p.data = r.bfloat16().float()
+    case.get("buffers", lambda m, g: None)(model, g)
 
 
 def logprobs(model, ids):
@@ -214,8 +217,10 @@ def make(name, case, seed):
         for _ in range(200):
             ids = rng.integers(3, v, n)
             more = greedy(model, ids, case.get("n_greedy", 6))
-            if more:
+            if more and case.get("clear", lambda m, i: True)(model, [*ids, *more]):
                 break
+        else:
+            more = None
         assert more, f"{name}: no sequence without close calls"
         out += struct.pack("<ii", n, len(more)) + ids.astype("<i4").tobytes() + np.array(more, "<i4").tobytes()
         out += logprobs(model, ids.tolist()).float().numpy().astype("<f4").tobytes()

@@ -222,6 +222,7 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 	if (!rc) rc = model_load(&e->model, e->file, e->be, NULL, err);
 	if (rc) return rc;
 	e->n_vocab = e->info.n_vocab = model_info(e->model)->n_vocab;
+	e->n_ctx_short = model_info(e->model)->n_ctx_short;
 	if (tok_vocab(e->tok) > e->n_vocab)
 		return lm_fail(err, LM_EFORMAT, "%s: the tokenizer has %d tokens, the output matrix %d rows", o->model,
 		               tok_vocab(e->tok), e->n_vocab);

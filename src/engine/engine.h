@@ -41,6 +41,7 @@ struct lm_request {
 	int n_seen;                              /* positions whose logits were reported (prompt_logprobs, on_logits) */
 	int n_cached;
 	bool started, answering;
+	bool extended;                           /* longer than n_ctx_short; its blocks are not shared */
 	double t_start, t_first;
 	struct kv_seq kv;
 	struct sampler *smp;
@@ -84,6 +85,7 @@ struct lm_engine {
 	char *name, *path, *device;
 	bool vocab_only;
 	int n_vocab, n_batch;
+	int n_ctx_short;                             /* of model_info */
 	int32_t *end; int n_end;
 	/* the inbox */
 	pthread_mutex_t mu;
@@ -102,6 +104,7 @@ struct lm_engine {
 	struct lm_request *run[MAX_RUN]; int n_run;  /* by id */
 	int32_t *token, *pos, *seq; uint8_t *want;   /* [n_batch] */
 	const int32_t *table[MAX_RUN];
+	uint8_t extended[MAX_RUN];
 	float *out; size_t n_out;                    /* logits of the step: floats allocated */
 	float *row;                                  /* [n_vocab] log-probabilities for on_logits */
 	struct lm_lp *top;                           /* [100] */

@@ -93,14 +93,24 @@ static bool grow(struct lm_engine *e, struct lm_request *r, int n)
 	return true;
 }
 
+/* LongRoPE turns all keys of a sequence otherwise once it is too long for the short factors: it begins anew. */
+static void extend(struct lm_engine *e, struct lm_request *r)
+{
+	if (!e->n_ctx_short || r->n_tok <= e->n_ctx_short || r->extended) return;
+	kv_release(e->pool, &r->kv);
+	r->n_done = 0;
+	r->extended = true;
+}
+
 static bool wants_all(const struct lm_request *r) { return r->p.prompt_logprobs || r->p.on_logits; }
 
 static void admit(struct lm_engine *e)
 {
 	while (e->wait && e->n_run < MAX_RUN) {
 		struct lm_request *r = e->wait;
+		extend(e, r);
 		/* cached positions have no logits: who wants them all computes them all */
-		r->n_done = wants_all(r) ? 0 : kv_match(e->pool, &r->kv, r->tok, r->n_tok);
+		r->n_done = wants_all(r) || r->extended ? 0 : kv_match(e->pool, &r->kv, r->tok, r->n_tok);
 		int need = (r->n_tok + KV_BLOCK) / KV_BLOCK - r->kv.n;
 		if (need > kv_n_free(e->pool) && e->n_run > 0) {
 			kv_release(e->pool, &r->kv);
@@ -127,7 +137,10 @@ static int cap_rows(const struct lm_engine *e, const struct lm_request *r, int n
 static void plan(struct lm_engine *e)
 {
 	int left = e->n_batch;
-	for (int i = 0; i < e->n_run; i++) e->run[i]->n_step = 0;
+	for (int i = 0; i < e->n_run; i++) {
+		e->run[i]->n_step = 0;
+		extend(e, e->run[i]);
+	}
 	for (int i = 0; i < e->n_run && left > 0; i++) {
 		struct lm_request *r = e->run[i];
 		if (r->n_tok - r->n_done == 1 && grow(e, r, 1)) left--;
@@ -157,6 +170,7 @@ static int fill(struct lm_engine *e, struct batch *b)
 	for (int i = 0; i < e->n_run; i++) {
 		struct lm_request *r = e->run[i];
 		e->table[i] = r->kv.table;
+		e->extended[i] = r->extended;
 		for (int k = 0; k < r->n_step; k++, n++) {
 			int pos = r->n_done + k;
 			e->token[n] = r->tok[pos];
@@ -167,7 +181,7 @@ static int fill(struct lm_engine *e, struct batch *b)
 		}
 	}
 	*b = (struct batch){ .at = { .n_rows = n, .n_seqs = e->n_run, .token = e->token, .pos = e->pos, .seq = e->seq,
-		                     .table = e->table }, .want = e->want };
+		                     .table = e->table }, .want = e->want, .extended = e->extended };
 	return n_want;
 }
 
@@ -279,7 +293,7 @@ static void take(struct lm_engine *e, struct lm_request *r, float **out)
 		if (all && rc == 0) rc = report(e, r, pos, last, &err);
 	}
 	r->n_done += r->n_step;
-	kv_publish(e->pool, &r->kv, r->tok, r->n_done);
+	if (!r->extended) kv_publish(e->pool, &r->kv, r->tok, r->n_done);
 	if (rc == 0 && r->n_done == r->n_tok) rc = advance(e, r, last, &fin, &stop, &err);
 	if (rc == 0) return;
 	run_remove(e, r);

@@ -112,6 +112,7 @@ void file_close(struct file *f)
 	lm_free(f->part);
 	lm_free(f->key);
 	lm_free(f->tensor);
+	lm_free(f->origin);
 	lm_free(f->at);
 	lm_arena_free(f->arena);
 	lm_free(f);
@@ -247,6 +248,12 @@ const struct tensor *file_tensor(const struct file *f, const char *name)
 {
 	int64_t i = index_find(f, &f->tensors, name);
 	return i < 0 ? NULL : &f->tensor[i];
+}
+
+const char *file_source(const struct file *f, const char *name, char *buf, size_t n)
+{
+	const char *s = f->folder ? hf_source(f, name, buf, n) : NULL;
+	return s ? s : name;
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------------- */

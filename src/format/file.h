@@ -56,6 +56,9 @@ int file_count(const struct file *f);
 const struct tensor *file_at(const struct file *f, int i); /* in file order */
 const struct tensor *file_tensor(const struct file *f, const char *name);   /* NULL if absent; O(1) */
 
+/* What people find in their files for the tensor `name`, there or missing: a folder has names of its own.  buf, or name. */
+const char *file_source(const struct file *f, const char *name, char *buf, size_t n);
+
 /* Metadata.  false when the key is absent or has another type; numbers convert when exact, else count as absent
  * (only f64 -> f32 may round, not overflow; a bool is no number). */
 enum file_type { FT_U8, FT_I8, FT_U16, FT_I16, FT_U32, FT_I32, FT_F32, FT_BOOL, FT_STR, FT_ARR, FT_U64, FT_I64, FT_F64 };

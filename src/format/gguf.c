@@ -314,7 +314,7 @@ static int read_dims(struct part *p, struct tensor *t, struct lm_err *err)
 /* Bytes of the tensor, from its type and dimensions alone. */
 static int size_of(struct tensor *t, uint32_t type, struct lm_err *err)
 {
-	const struct dtype_info *q = type < DT_COUNT ? quant_info((enum dtype)type) : NULL;
+	const struct dtype_info *q = type <= DT_NF4 ? quant_info((enum dtype)type) : NULL;      /* those behind are in no GGUF */
 	char shape[100];
 	if (!q)
 		return lm_fail(err, LM_EUNSUPPORTED, "tensor %.100s: type number %u is none we know", t->name,

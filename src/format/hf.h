@@ -63,6 +63,8 @@ const struct tensor *hf_tensor(const struct hf *h, const char *name);   /* after
 
 /* hf_map.c: h->config and h->t -> h->f->key, h->f->tensor. */
 int hf_map(struct hf *h, struct lm_err *err);
+/* file_source for a folder; NULL: nothing in the family's tables becomes `name`. */
+const char *hf_source(const struct file *f, const char *name, char *buf, size_t n);
 /* hf_open.c: all of it.  gguf_open's sibling. */
 int hf_open(struct file *f, const char *path, struct lm_err *err);
 void hf_close(struct hf *h);                                     /* all but h->f, which the tensors point into */

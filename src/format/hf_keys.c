@@ -242,30 +242,43 @@ static json_t *defaults(struct hf_map *m)
 	return v;
 }
 
-/* A number of the model that others are computed from.  min 0: may be absent. */
+/* A number of the model that others are computed from.  min 0 and -1: may be absent, and then 1 and 0 are the least. */
 static int dim(struct hf_map *m, int64_t *out, const char *names, int64_t min, int64_t max)
 {
 	int rc = hf_int(m, names, out);
 
 	if (rc < 0) return rc;
-	if (!rc && !min) return 0;
+	if (!rc && min < 1) return 0;
 	if (!rc)
 		return lm_fail(m->err, LM_EFORMAT, "config.json: %.*s is missing", (int)strcspn(names, "|"), names);
+	min += min < 1;
 	if (*out < min || *out > max)
 		return lm_fail(m->err, LM_EFORMAT, "config.json: %.*s is %lld, expected %lld to %lld",
 			       (int)strcspn(names, "|"), names, (long long)*out, (long long)min, (long long)max);
 	return 0;
 }
 
+/* jansson's copies lack what there was no memory for, and it does not say so. */
+static bool has_all(const json_t *o, json_t *of)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(of, key, v)
+		if (!json_object_get(o, key)) return false;
+	return true;
+}
+
 int hf_settings(struct hf_map *m)
 {
-	const json_t *text = json_object_get(m->h->config, "text_config");
+	json_t *text = json_object_get(m->h->config, "text_config");
+	json_t *from = json_is_object(text) ? text : m->h->config;
 	json_t *def = defaults(m);
 	int rc, bad;
 
 	if (!def) return m->err && m->err->code ? m->err->code : LM_ENOMEM;
-	m->cfg = json_copy((json_t *)(uintptr_t)(json_is_object(text) ? text : m->h->config));
-	bad = !m->cfg || json_object_update_missing(m->cfg, def);
+	m->cfg = json_copy(from);
+	bad = !m->cfg || !has_all(m->cfg, from) || json_object_update_missing(m->cfg, def) || !has_all(m->cfg, def);
 	json_decref(def);
 	if (bad) return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
 	if ((rc = dim(m, &m->n_layer, "num_hidden_layers|n_layer|n_layers|num_layers", 1, 1024))) return rc;
@@ -276,7 +289,7 @@ int hf_settings(struct hf_map *m)
 	m->head_dim = m->n_head > 0 ? m->n_embd / m->n_head : 0;
 	if ((rc = dim(m, &m->head_dim, "head_dim", 0, 1 << 16))) return rc;
 	m->n_ff = 4 * m->n_embd;
-	if ((rc = dim(m, &m->n_ff, "intermediate_size|ffn_hidden_size|n_inner|hidden_dim", 0, 1 << 24))) return rc;
+	if ((rc = dim(m, &m->n_ff, "intermediate_size|ffn_hidden_size|n_inner|hidden_dim", -1, 1 << 24))) return rc;
 	if ((rc = dim(m, &m->n_ctx, "max_position_embeddings|n_positions|n_ctx", 0, 1 << 28))) return rc;
 	return (rc = hf_flag(m, "tie_word_embeddings", &m->tied)) < 0 ? rc : 0;
 }
@@ -365,15 +378,15 @@ static int put_pattern(struct hf_map *m, bool *any)
 
 	*any = false;
 	if (json_is_string(letters)) period = (int64_t)json_string_length(letters);    /* "LLLG" */
-	else if (!types && (rc = dim(m, &period, "sliding_window_pattern", 0, 1024))) return rc;
-	if ((rc = dim(m, &from, "max_window_layers", 0, 1 << 20))) return rc;
+	else if (!types && (rc = dim(m, &period, "sliding_window_pattern", -1, 1024))) return rc;
+	if ((rc = dim(m, &from, "max_window_layers", -1, 1 << 20))) return rc;
 	for (int64_t il = 0; il < m->n_layer; il++) {
 		rc = types ? slides(m, types, il) : m->fam->window == HF_FROM ? il >= from : period > 0 && (il + 1) % period != 0;
 		if (rc < 0) return rc;
 		local[il] = (uint8_t)rc;
 		*any |= rc > 0;
 	}
-	return *any ? hf_put_bools(m, "attention.sliding_window_pattern", local, m->n_layer) : 0;
+	return *any || m->fam->window == HF_EVERY ? hf_put_bools(m, "attention.sliding_window_pattern", local, m->n_layer) : 0;
 }
 
 static int put_window(struct hf_map *m)
@@ -384,7 +397,7 @@ static int put_window(struct hf_map *m)
 	int rc;
 
 	if (kind == HF_FULL) return 0;
-	if ((rc = dim(m, &n, "sliding_window", 0, INT32_MAX))) return rc;
+	if ((rc = dim(m, &n, "sliding_window", -1, INT32_MAX))) return rc;
 	if (kind == HF_FROM && (rc = hf_flag(m, "use_sliding_window", &on)) < 0) return rc;
 	if (!on) n = 0;
 	if (n && kind != HF_ALL && (rc = put_pattern(m, &any))) return rc;

@@ -131,12 +131,15 @@ int hf_emit(struct hf_map *m, const struct tensor *t, const char *to)
 		if (cap > FILE_MAX_TENSORS)
 			return lm_fail(m->err, LM_ELIMIT, "%s: more than %d tensors", m->h->dir, FILE_MAX_TENSORS);
 		struct tensor *p = lm_realloc(f->tensor, (size_t)cap * sizeof *p);
-		if (!p) return no_memory(m);
-		f->tensor = p;
+		if (p) f->tensor = p;
+		const char **origin = p ? lm_realloc(f->origin, (size_t)cap * sizeof *origin) : NULL;
+		if (!origin) return no_memory(m);
+		f->origin = origin;
 		f->cap_tensors = cap;
 	}
 	f->tensor[f->n_tensors] = *t;
-	f->tensor[f->n_tensors++].name = to;
+	f->tensor[f->n_tensors].name = to;
+	f->origin[f->n_tensors++] = m->origin ? m->origin : to;
 	return 0;
 }
 
@@ -259,9 +262,52 @@ static const struct hf_name *row_of(const struct hf_map *m, const char *name, co
 
 	for (int i = 0; !row && i < N_PREFIX; i++) {
 		size_t n = strlen(prefixes[i]);
-		if (!strncmp(name, prefixes[i], n)) row = find_row(m->fam, name + n, suffix, layer, expert);
+		if (strncmp(name, prefixes[i], n)) continue;
+		row = find_row(m->fam, name + n, suffix, layer, expert);
+		if (row && *layer >= 0) m->h->f->prefix = prefixes[i];
 	}
 	return row;
+}
+
+/* A pattern with its numbers, in front of it the prefix. */
+static const char *spell(const char *prefix, const char *pat, int layer, int expert, const char *suffix, char *buf, size_t n)
+{
+	size_t at = (size_t)snprintf(buf, n, "%s", prefix);
+
+	for (; *pat && at + 12 < n; pat++)
+		if (*pat == '#' || *pat == '@') at += (size_t)snprintf(buf + at, 12, "%d", *pat == '#' ? layer : expert);
+		else buf[at++] = *pat;
+	snprintf(buf + at, n - at, "%s", suffix);
+	return buf;
+}
+
+const char *hf_source(const struct file *f, const char *name, char *buf, size_t n)
+{
+	const struct hf_name *const tables[] = { f->family ? f->family->names : NULL, f->family ? f->family->base : NULL };
+	const char *dot = strrchr(name, '.'), *prefix = f->prefix ? f->prefix : "";
+	int64_t there = f->tensors.slot ? index_find(f, &f->tensors, name) : -1;
+	int layer, expert;
+
+	if (there >= 0) return f->origin[there];
+	for (int i = 0; i < 2 && n > 64; i++)
+		for (const struct hf_name *r = tables[i]; r && r->from; r++) {
+			const char *before = r->op == hf_head ? "" : prefix;
+			if (!r->to) continue;
+			if (match(r->to, name, strlen(name), &layer, &expert))
+				return spell(before, r->from, layer, expert, "", buf, n);
+			if (dot && match(r->to, name, (size_t)(dot - name), &layer, &expert))
+				return spell(before, r->from, layer, expert, dot, buf, n);
+		}
+	return NULL;
+}
+
+/* Is `name` of a layer that the model does without? */
+static bool beyond(const struct hf_map *m, const char *name)
+{
+	const char *at = m->fam->flags & HF_MTP ? strstr(name, "layers.") : NULL;
+	int layer = -1;
+
+	return at && number(at + 7, strlen(at + 7), &layer) && layer >= m->n_layer;
 }
 
 /* Tensors of a type that no dtype of ours holds: only what is ignored anyway may be one. */
@@ -273,7 +319,7 @@ static int check_unread(struct hf_map *m)
 	for (int i = 0; i < m->h->n_raw; i++) {
 		const struct raw *r = &m->h->raw[i];
 		const struct hf_name *row = r->used ? NULL : row_of(m, r->name, &suffix, &layer, &expert);
-		if (r->used || (row && row->op == hf_skip)) continue;
+		if (r->used || (row && row->op == hf_skip) || beyond(m, r->name)) continue;
 		return lm_fail(m->err, LM_EUNSUPPORTED, "the tensor %.200s of type %s has no place in architecture %s",
 			       r->name, raw_info[r->type].name, m->arch);
 	}
@@ -286,6 +332,8 @@ static int map_tensor(struct hf_map *m, const struct tensor *t)
 	int layer, expert;
 	const struct hf_name *row = row_of(m, t->name, &suffix, &layer, &expert);
 
+	if (beyond(m, t->name)) return 0;
+	m->origin = t->name;
 	if (!row) return hf_emit(m, t, t->name);
 	if (row->op == hf_skip) return 0;
 	char *to = fill(m, row->to ? row->to : "", suffix, layer, expert);
@@ -352,6 +400,7 @@ static int pick_family(struct hf_map *m)
 		return lm_fail(m->err, LM_EUNSUPPORTED, "config.json: the architecture \"%.60s\" is not one that lmrun runs",
 			       name);
 	m->arch = m->fam->gguf;
+	m->h->f->family = m->fam;
 	return 0;
 }
 
@@ -373,8 +422,8 @@ static int check_head(struct hf_map *m)
 
 	if (rc < 0) return rc;
 	if (embd && rc && embd->n_dims == 2 && embd->dim[0] != n_vocab)
-		return lm_fail(m->err, LM_EFORMAT, "token_embd.weight: %lld rows, expected the vocab_size of config.json, %lld",
-			       (long long)embd->dim[0], (long long)n_vocab);
+		return lm_fail(m->err, LM_EFORMAT, "%s: %lld rows, expected the vocab_size of config.json, %lld",
+			       m->h->f->origin[embd - m->h->f->tensor], (long long)embd->dim[0], (long long)n_vocab);
 	if (m->tied || !name || !strstr(name, "ForCausalLM") || emitted(m->h->f, "output.weight")) return 0;
 	/* saved without its head, as embedding models are: then nothing has a prefix */
 	if (embd && index_find(m->h->f, &m->h->ts, "embed_tokens.weight") >= 0) return 0;

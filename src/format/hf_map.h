@@ -37,6 +37,7 @@ enum hf_flag {
 	HF_UNPERMUTED = 1 << 0,  /* GGUF's q and k rows are in pairs, the checkpoint's in halves */
 	HF_PLUS_ONE = 1 << 1,    /* all norm weights are used as 1 + w */
 	HF_NO_ROPE = 1 << 2,     /* no rotary positions: no rope keys */
+	HF_MTP = 1 << 4,         /* layers beyond num_hidden_layers (multi-token prediction) are not needed */
 	HF_ROPE_DIMS = 1 << 3    /* not used yet by dense rows: rope.dimension_count comes from the family's hook */
 };
 
@@ -64,6 +65,7 @@ struct hf_map {                      /* one folder being mapped */
 	int64_t n_layer, n_embd, n_head, n_kv, head_dim, n_ff, n_ctx;
 	bool tied;
 	int32_t *regroup;            /* row order of hf_regroup, made once */
+	const char *origin;          /* name of the tensor being mapped */
 	struct lm_err *err;
 };
 

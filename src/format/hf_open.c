@@ -6,25 +6,36 @@
 
 enum { MAX_JSON = 16 << 20 };
 
-/* Python writes infinities and NaN as bare words, which JSON has not: the largest round number, and null. */
+/* A number of JSON, and what Python reads from more: bare words for infinities and NaN, integers of any length.  The
+ * length of the one at s, and what jansson reads in its place; 0: nothing to change. */
+static size_t odd_number(const char *s, size_t n, const char **is)
+{
+	static const struct { const char *word, *is; } words[] = { { "Infinity", "1e308" }, { "NaN", "null" } };
+	size_t k = 0;
+	for (int i = 0; i < 2; i++) {
+		k = strlen(words[i].word);
+		*is = words[i].is;
+		if (n >= k && !memcmp(s, words[i].word, k)) return k;
+	}
+	for (k = 0; k < n && s[k] >= '0' && s[k] <= '9';) k++;
+	*is = NULL;                                        /* as it stands, made a fraction */
+	return k < 19 || (k < n && strchr(".eE", s[k])) ? 0 : k;
+}
+
 static void plain_json(const char *s, size_t n, struct lm_buf *b)
 {
-	static const struct { const char *word; size_t n; const char *is; } odd[] = {
-		{ "Infinity", 8, "1e308" }, { "NaN", 3, "null" }
-	};
-	size_t from = 0;
+	size_t from = 0, k;
+	const char *is;
 	for (size_t i = 0; i < n; i++) {
+		bool word = i && strchr("0123456789.+-eE", s[i - 1]) && s[i - 1] != '-';   /* inside a number */
 		if (s[i] == '"') {
 			for (i++; i < n && s[i] != '"'; i++) i += s[i] == '\\';
-			continue;
-		}
-		for (int k = 0; k < 2; k++) {
-			if (n - i < odd[k].n || memcmp(s + i, odd[k].word, odd[k].n)) continue;
+		} else if (!word && (k = odd_number(s + i, n - i, &is))) {
 			lm_buf_add(b, s + from, i - from);
-			lm_buf_str(b, odd[k].is);
-			i += odd[k].n - 1;
-			from = i + 1;
-			break;
+			if (is) lm_buf_str(b, is);
+			else lm_buf_add(b, s + i, k), lm_buf_str(b, ".0");
+			from = i + k;
+			i = from - 1;
 		}
 	}
 	lm_buf_add(b, s + from, n - from);
@@ -80,13 +91,30 @@ static int read_config(struct hf *h, struct lm_err *err)
 	return rc;
 }
 
+/* Any shard stands for the whole, as any part of a split GGUF does: "model-00002-of-00003.safetensors" beside an index. */
+static bool is_shard(const struct hf *h, const char *path)
+{
+	static const char *const index[] = { "model.safetensors.index.json", "pytorch_model.bin.index.json" };
+	const char *slash = strrchr(path, '/'), *of = strstr(slash ? slash : path, "-of-");
+	bool there = false;
+	if (!of || of - path < 6 || strspn(of - 5, "0123456789") != 5 || strspn(of + 4, "0123456789") != 5) return false;
+	for (int i = 0; i < 2 && !there; i++) {
+		struct lm_buf b = { 0 };
+		struct stat st;
+		lm_buf_fmt(&b, "%s/%s", h->dir, index[i]);
+		there = !b.bad && stat(lm_buf_cstr(&b), &st) == 0;
+		lm_buf_free(&b);
+	}
+	return there;
+}
+
 int hf_open(struct file *f, const char *path, struct lm_err *err)
 {
 	struct hf h = { .f = f };
 	f->folder = true;
 	h.dir = f->dir = folder_of(f, path);
 	int rc = h.dir ? read_config(&h, err) : lm_fail(err, LM_ENOMEM, "%.300s: out of memory", path);
-	if (!rc) rc = raw_open(&h, path, err);
+	if (!rc) rc = raw_open(&h, is_shard(&h, path) ? h.dir : path, err);
 	if (!rc && !(rc = layouts_open(&h, err))) rc = hf_map(&h, err);
 	hf_close(&h);
 	return rc;

@@ -62,6 +62,9 @@ static int find_numbers(struct hf_map *m, struct ropes *r)
 			       "original_max_position_embeddings %lld is out of range", r->theta, r->partial,
 			       (long long)r->orig);
 	r->dims = (int64_t)((double)m->head_dim * r->partial);
+	if (r->dims < 2)
+		return lm_fail(m->err, LM_EFORMAT, "config.json: a partial_rotary_factor of %g leaves nothing of a head of %lld to "
+			       "turn", r->partial, (long long)m->head_dim);
 	return 0;
 }
 

@@ -14,7 +14,7 @@ enum { MAX_SHARDS = 10000, MAX_INDEX = 256 << 20 };
 const struct raw_info raw_info[RAW_COUNT] = {
 	[RAW_F64] = { "F64", 64, DT_F64 },        [RAW_F32] = { "F32", 32, DT_F32 },
 	[RAW_F16] = { "F16", 16, DT_F16 },        [RAW_BF16] = { "BF16", 16, DT_BF16 },
-	[RAW_F8_E4M3] = { "F8_E4M3", 8, DT_COUNT }, [RAW_F8_E5M2] = { "F8_E5M2", 8, DT_COUNT },
+	[RAW_F8_E4M3] = { "F8_E4M3", 8, DT_F8_E4M3 }, [RAW_F8_E5M2] = { "F8_E5M2", 8, DT_F8_E5M2 },
 	[RAW_E8M0] = { "F8_E8M0", 8, DT_COUNT },  [RAW_I64] = { "I64", 64, DT_I64 },
 	[RAW_I32] = { "I32", 32, DT_I32 },        [RAW_I16] = { "I16", 16, DT_I16 },
 	[RAW_I8] = { "I8", 8, DT_I8 },            [RAW_U8] = { "U8", 8, DT_COUNT },

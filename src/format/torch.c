@@ -342,6 +342,7 @@ static int read_zip(struct reader *r, struct lm_err *err)
 	size_t used;
 	uint32_t root;
 	int rc = find_table(r, &z, err);
+	if (rc) return rc;
 	struct lm_cursor c = { r->data + z.at, r->data + z.at + z.size, false };
 	for (uint64_t i = 0; !rc && i < z.n; i++) rc = read_entry(r, &z, &c, err);
 	if (!rc && !z.pickle)

@@ -34,6 +34,9 @@ struct file {
 	struct tensor *tensor;
 	struct tensor_at { uint64_t off; int part; } *at;     /* beside tensor[] */
 	int n_tensors, cap_tensors;
+	const char **origin;     /* beside tensor[] in a folder: the checkpoint's names */
+	const struct hf_family *family;                       /* which mapped them */
+	const char *prefix;      /* in front of most of those names */
 	struct index keys, tensors;
 };
 

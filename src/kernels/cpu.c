@@ -145,7 +145,7 @@ static int cpu_begin(struct backend *b, uint64_t key, const struct seqs *s)
 		c->cap_cols = cols;
 		c->cap_dim = c->max_dim;
 	}
-	for (int i = 0; i < MAX_ROPES; i++) c->rope[i].filled = false;
+	for (int i = 0; i < MAX_ROPES; i++) c->rope[i].pos = NULL;
 	c->at = s;
 	return 0;
 }

@@ -62,7 +62,7 @@ static struct rope_table *table_of(struct cpu *c, const struct rope *r)
 	}
 	c->rope[0].inv_freq = r->inv_freq;       /* more kinds of RoPE than tables: reuse the first */
 	c->rope[0].dims = r->dims;
-	c->rope[0].filled = false;
+	c->rope[0].pos = NULL;
 	return scratch_want(&c->rope[0].cs, (size_t)c->cap_rows * (size_t)r->dims * 4, NULL) ? NULL : &c->rope[0];
 }
 
@@ -70,8 +70,10 @@ void cpu_rope(struct backend *b, struct mat x, int head_dim, const struct seqs *
 {
 	struct rope_job j = { cpu_of(b), r, s, table_of(cpu_of(b), r), x, head_dim };
 	if (!j.table) return;
-	if (!j.table->filled) cpu_run(j.c, (int64_t)s->n_rows * r->dims * 16, table_job, &j);
-	j.table->filled = true;
+	if (j.table->pos != s->pos || j.table->n_rows != s->n_rows)
+		cpu_run(j.c, (int64_t)s->n_rows * r->dims * 16, table_job, &j);
+	j.table->pos = s->pos;
+	j.table->n_rows = s->n_rows;
 	cpu_run(j.c, (int64_t)x.rows * x.cols, rotate_job, &j);
 }
 

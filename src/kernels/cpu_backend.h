@@ -10,7 +10,8 @@ enum { MAX_ROPES = 4 };              /* different RoPE tables in one model */
 
 struct scratch { char *p; size_t cap; };
 
-struct rope_table { const double *inv_freq; int dims; bool filled; struct scratch cs; };
+/* Of the rows at `pos`, n_rows of them; pos NULL: of none yet in this step. */
+struct rope_table { const double *inv_freq; int dims; const int32_t *pos; int n_rows; struct scratch cs; };
 
 enum { MAX_MOE = 64 };
 struct moe_shape { int n_expert, n_used, n_ff, n_embd; };

@@ -56,7 +56,7 @@ static int finish_stablelm(struct model *m, const struct file *f, struct lm_err 
 /* clang-format off */
 const struct arch arch_table[] = {
 	/* sequential, RMS norm */
-	{ .name = "llama",      RMS, SEQ, .act = ACT_SILU, PAIRS },
+	{ .name = "llama",      RMS, SEQ, .act = ACT_SILU, PAIRS, .flags = AF_MOE_RENORM },    /* and Mixtral */
 	{ .name = "qwen2",      RMS, SEQ, .act = ACT_SILU, HALVES },
 	{ .name = "qwen3",      RMS, SEQ, .act = ACT_SILU, HALVES },
 	{ .name = "phi3",       RMS, SEQ, .act = ACT_SILU, HALVES },
@@ -78,6 +78,15 @@ const struct arch arch_table[] = {
 	  .flags = AF_EMBED_SQRT_D },                                        /* no GGUF has it yet */
 	{ .name = "gemma3",     RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 6, 5 },
 	  .base_local = 10000, .flags = AF_EMBED_SQRT_D | AF_LOCAL_PLAIN, .finish = finish_gemma },
+	/* mixtures of experts */
+	{ .name = "qwen2moe",   RMS, SEQ, .act = ACT_SILU, HALVES },
+	{ .name = "qwen3moe",   RMS, SEQ, .act = ACT_SILU, HALVES, .flags = AF_MOE_RENORM },
+	{ .name = "olmoe",      RMS, SEQ, .act = ACT_SILU, HALVES, .flags = AF_QK_NORM_ROW },
+	{ .name = "granitemoe", RMS, SEQ, .act = ACT_SILU, PAIRS,
+	  .flags = AF_LOGIT_DIV | AF_ROPE_SWITCH | AF_MOE_RENORM },
+	{ .name = "gpt-oss",    RMS, SEQ, .act = ACT_SWIGLU_OAI, HALVES, .global = { 2, 1 },
+	  .flags = AF_MOE_CHOSEN | AF_YARN_EXACT, .alias = { { "post_attention_norm", "ffn_norm" } } },
+	{ .name = "deepseek2",  RMS, SEQ, .act = ACT_SILU, PAIRS },
 	/* layer norm */
 	{ .name = "gpt2",       LN, SEQ, .act = ACT_GELU_TANH },
 	{ .name = "starcoder2", LN, SEQ, .act = ACT_GELU_TANH, HALVES },

@@ -10,7 +10,10 @@ enum arch_flag {
 	AF_LOCAL_PLAIN   = 1 << 3,   /* rope scaling is for global layers only */
 	AF_LOGIT_DIV     = 1 << 4,   /* logits are divided by logit_scale, not multiplied */
 	AF_ROPE_SWITCH   = 1 << 5,   /* rope.scaling.finetuned = false turns rope off */
-	AF_BIDIRECTIONAL = 1 << 6    /* every token sees all others, unless the file says attention.causal */
+	AF_MOE_RENORM    = 1 << 6,   /* weights of the chosen experts sum to one, unless the file says otherwise */
+	AF_MOE_CHOSEN    = 1 << 7,   /* ... as a softmax of their logits, by which they are chosen */
+	AF_YARN_EXACT    = 1 << 8,   /* the ends of YaRN's ramp are not rounded */
+	AF_BIDIRECTIONAL = 1 << 9    /* every token sees all others, unless the file says attention.causal */
 };
 
 struct arch {

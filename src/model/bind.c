@@ -1,30 +1,27 @@
 /* bind.c - tensors of the file to slots of the model.  A slot is a row: name, place, shape.  Absent optional
  * tensors leave their slot empty; every tensor of the file must fill a slot or be on the list of the
  * ignorable. */
-#include "model/layers.h"
+#include "model/bind.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Dimensions of a slot, evaluated per layer. */
-enum dim { ONE, EMBD, VOCAB, CTX, Q, K, V, O, QKV, HEAD, FF, FF2, ROPE, TYPES, LABELS, DENSE_2, DENSE_3, DENSE_4, DENSE_5 };
-
-struct slot {
-	const char *name, *part;          /* "attn_q", "weight" */
-	size_t at;                        /* offset of the mat in struct layer or struct model */
-	enum dim rows, cols;              /* rows ONE: a vector, made f32 */
-	enum dim alt;                     /* also accepted as rows (length of a vector); ONE: nothing else */
-	bool required;
-};
-#define L(field) offsetof(struct layer, field)
-#define M(field) offsetof(struct model, field)
-
-static const struct slot layer_slots[] = {
+static const struct slot norm_slots[] = {
 	{ "attn_norm", "weight", L(mix_pre.w), ONE, EMBD, ONE, false },
 	{ "attn_norm", "bias", L(mix_pre.b), ONE, EMBD, ONE, false },
 	{ "attn_norm_2", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },       /* Falcon 40B; arch.c swaps */
 	{ "attn_norm_2", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
+	{ "post_attention_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
+	{ "attn_output_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
+	{ "attn_output_norm", "bias", L(mix_post.b), ONE, EMBD, ONE, false },
+	{ "ffn_norm", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },
+	{ "ffn_norm", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
+	{ "post_ffw_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
+	{ "layer_output_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
+	{ "layer_output_norm", "bias", L(ffn_post.b), ONE, EMBD, ONE, false },
+};
+static const struct slot attn_slots[] = {
 	{ "attn_qkv", "weight", L(a.qkv), QKV, EMBD, ONE, false },
 	{ "attn_qkv", "bias", L(a.bqkv), ONE, QKV, ONE, false },
 	{ "attn_q", "weight", L(a.q), Q, EMBD, ONE, false },
@@ -39,20 +36,15 @@ static const struct slot layer_slots[] = {
 	{ "attn_q_norm", "bias", L(a.qn.b), ONE, HEAD, Q, false },
 	{ "attn_k_norm", "weight", L(a.kn.w), ONE, HEAD, K, false },
 	{ "attn_k_norm", "bias", L(a.kn.b), ONE, HEAD, K, false },
-	{ "post_attention_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
-	{ "attn_output_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
-	{ "attn_output_norm", "bias", L(mix_post.b), ONE, EMBD, ONE, false },
-	{ "ffn_norm", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },
-	{ "ffn_norm", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
+	{ "attn_sinks", "weight", L(a.sinks), ONE, HEADS, ONE, false },
+};
+static const struct slot dense_slots[] = {
 	{ "ffn_gate", "weight", L(d.gate), FF, EMBD, ONE, false },
 	{ "ffn_gate", "bias", L(d.bgate), ONE, FF, ONE, false },
 	{ "ffn_up", "weight", L(d.up), FF, EMBD, FF2, true },
 	{ "ffn_up", "bias", L(d.bup), ONE, FF, FF2, false },
 	{ "ffn_down", "weight", L(d.down), EMBD, FF, ONE, true },
 	{ "ffn_down", "bias", L(d.bdown), ONE, EMBD, ONE, false },
-	{ "post_ffw_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
-	{ "layer_output_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
-	{ "layer_output_norm", "bias", L(ffn_post.b), ONE, EMBD, ONE, false },
 };
 static const struct slot model_slots[] = {
 	{ "token_embd", "weight", M(embd), VOCAB, EMBD, ONE, true },
@@ -85,18 +77,7 @@ static const struct slot model_slots[] = {
 /* Layer tensors of old converters that hold nothing we need. */
 static const char *const ignorable[] = { "attn_rot_embd.weight" };
 
-struct binder {
-	struct model *m;
-	const struct file *f;
-	const struct alias *alias;
-	int n_alias;
-	const struct model_opt *o;
-	const struct tensor **bound;      /* [file_count] */
-	int n_bound;
-	struct lm_err *err;
-};
-
-static int dim_of(const struct model *m, const struct layer *l, enum dim d)
+int bind_dim(const struct model *m, const struct layer *l, enum dim d)
 {
 	switch (d) {
 	case ONE: return 1;
@@ -112,6 +93,15 @@ static int dim_of(const struct model *m, const struct layer *l, enum dim d)
 	case FF: return l->n_ff;
 	case FF2: return 2 * l->n_ff;
 	case ROPE: return m->hp.rope.dims / 2;
+	case HEADS: return l->attn.n_head;
+	case EXPERTS: return m->hp.moe.n_expert;
+	case FF_SH: return l->n_ff_sh;
+	case MLA_Q: return l->attn.n_head * m->hp.mla.dim_k;
+	case MLA_QA: return m->hp.mla.lora_q;
+	case MLA_C: return m->hp.mla.lora_kv;
+	case MLA_KV: return l->attn.dim_k;
+	case MLA_KVB: return l->attn.n_head * (m->hp.mla.dim_k - l->attn.v_at + m->hp.mla.dim_v);
+	case MLA_O: return l->attn.n_head * m->hp.mla.dim_v;
 	case TYPES: return m->heads.n_type;
 	case LABELS: return m->heads.n_label;
 	case DENSE_2: return m->heads.dense_out[0];
@@ -137,7 +127,7 @@ static int check_shape(struct binder *b, const struct slot *s, const struct laye
 		       int *rows, int *cols)
 {
 	char found[96];
-	int r = dim_of(b->m, l, s->rows), c = dim_of(b->m, l, s->cols), alt = dim_of(b->m, l, s->alt);
+	int r = bind_dim(b->m, l, s->rows), c = bind_dim(b->m, l, s->cols), alt = bind_dim(b->m, l, s->alt);
 	bool vec = s->rows == ONE, fits;
 
 	if (vec) {
@@ -157,10 +147,10 @@ static int check_shape(struct binder *b, const struct slot *s, const struct laye
 	return lm_fail(b->err, LM_EFORMAT, "%s: %s, expected %dx%d", t->name, found, r, c);
 }
 
-/* Norms and biases are small: f32 copies, wherever the file put them. */
-static int bind_vector(struct binder *b, struct mat *out, const struct tensor *t, int n)
+int bind_floats(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols)
 {
 	struct model *m = b->m;
+	int64_t n = (int64_t)rows * cols;
 	float *v = lm_alloc(m->arena, (size_t)n, sizeof *v, 64);
 
 	if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16)
@@ -173,7 +163,7 @@ static int bind_vector(struct binder *b, struct mat *out, const struct tensor *t
 	lm_free(raw);
 	if (rc) return rc;
 	*out = (struct mat){
-		.rows = 1, .cols = n, .stride = (int64_t)n * (int64_t)sizeof *v, .type = DT_F32
+		.rows = rows, .cols = cols, .stride = (int64_t)cols * (int64_t)sizeof *v, .type = DT_F32
 	};
 	return m->be->op->import(m->be, out, v, b->err);
 }
@@ -188,7 +178,7 @@ static enum dtype wanted(const struct model_opt *o, const struct tensor *t, bool
 	return f && o->precision != DT_COUNT ? o->precision : t->type;
 }
 
-static int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols, bool layer)
+int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols, bool layer)
 {
 	struct model *m = b->m;
 	enum dtype type = wanted(b->o, t, layer);
@@ -220,6 +210,36 @@ static const struct tensor *slot_tensor(const struct binder *b, const struct slo
 	return file_tensor(b->f, name);
 }
 
+void bind_count(struct binder *b, const struct tensor *t, const struct mat *out, bool layer, int used, int of)
+{
+	struct model_info *i = &b->m->info;
+	uint64_t n = (uint64_t)out->rows * (uint64_t)out->cols, size = (uint64_t)out->stride * (uint64_t)out->rows;
+	bool vec = t->n_dims == 1;
+
+	b->bound[b->n_bound++] = t;
+	i->n_bytes += size;
+	i->n_params += n;
+	if (layer) {
+		i->token_bytes += size / (uint64_t)of * (uint64_t)used;
+		if (!vec) i->token_macs += n / (uint64_t)of * (uint64_t)used;
+	}
+	if (!vec && out->type != DT_F32) i->f32_weights = false;
+}
+
+const struct tensor *bind_find(const struct binder *b, int il, const char *name)
+{
+	char full[96];
+	snprintf(full, sizeof full, "blk.%d.%s", il, name);
+	return file_tensor(b->f, full);
+}
+
+int bind_misshapen(struct binder *b, const struct tensor *t, const char *expected)
+{
+	char found[96];
+	shape(found, sizeof found, t);
+	return lm_fail(b->err, LM_EFORMAT, "%s: %s, expected %s", t->name, found, expected);
+}
+
 static int bind_slot(struct binder *b, const struct slot *s, int il)
 {
 	struct model *m = b->m;
@@ -233,19 +253,18 @@ static int bind_slot(struct binder *b, const struct slot *s, int il)
 	if (out->base)
 		return lm_fail(b->err, LM_EFORMAT, "%s: another tensor already fills its place", t->name);
 	if ((rc = check_shape(b, s, l, t, &rows, &cols))) return rc;
-	if (s->rows == ONE) rc = bind_vector(b, out, t, cols);
-	else rc = bind_matrix(b, out, t, rows, cols, l != NULL);
+	if (s->rows == ONE) rc = bind_floats(b, out, t, 1, cols);
+	else rc = bind_matrix(b, out, t, rows, cols, l && s->rows != EXPERTS);
 	if (rc) return rc;
-	b->bound[b->n_bound++] = t;
-	uint64_t size = (uint64_t)out->stride * (uint64_t)rows;
-	m->info.n_bytes += size;
-	m->info.n_params += (uint64_t)rows * (uint64_t)cols;
-	if (l) {
-		m->info.token_bytes += size;
-		if (s->rows != ONE) m->info.token_macs += (uint64_t)rows * (uint64_t)cols;
-	}
-	if (s->rows != ONE && out->type != DT_F32) m->info.f32_weights = false;
+	bind_count(b, t, out, l != NULL, 1, 1);
 	return 0;
+}
+
+int bind_slots(struct binder *b, const struct slot *s, size_t n, int il)
+{
+	int rc = 0;
+	for (size_t i = 0; i < n && !rc; i++) rc = bind_slot(b, &s[i], il);
+	return rc;
 }
 
 /* Fused projections become row views, so that nobody downstream knows of them. */
@@ -265,7 +284,8 @@ static int split_fused(struct binder *b, int il)
 		l->a.v = mat_rows(l->a.qkv, q + k, v);
 	} else if (!l->a.q.base || !l->a.k.base || !l->a.v.base) {
 		return lm_fail(b->err, LM_EFORMAT,
-			       "blk.%d: attn_q, attn_k and attn_v (or attn_qkv) are not all there", il);
+			       "the tensor blk.%d.attn_%s.weight is missing", il,
+			       !l->a.q.base ? "q" : !l->a.k.base ? "k" : "v");
 	}
 	if (l->a.bqkv.base) {
 		if (l->a.bq.base || l->a.bk.base || l->a.bv.base)
@@ -275,6 +295,13 @@ static int split_fused(struct binder *b, int il)
 		l->a.bk = mat_cols(l->a.bqkv, q, k);
 		l->a.bv = mat_cols(l->a.bqkv, q + k, v);
 	}
+	return 0;
+}
+
+/* An ffn_up twice as wide is gate and up. */
+static int split_up(struct binder *b, int il)
+{
+	struct layer *l = &b->m->layer[il];
 	bool wide = l->d.up.rows != l->n_ff, wide_bias = l->d.bup.base && l->d.bup.cols != l->n_ff;
 	if ((wide || wide_bias) && (l->d.gate.base || l->d.bgate.base))
 		return lm_fail(b->err, LM_EFORMAT,
@@ -321,22 +348,32 @@ static int check_all_bound(struct binder *b)
 	return 0;
 }
 
+static int bind_layer(struct binder *b, int il)
+{
+	struct layer *l = &b->m->layer[il];
+	int rc = bind_slots(b, norm_slots, sizeof norm_slots / sizeof *norm_slots, il);
+
+	if (!rc && l->mix[0] == MIX_MLA) rc = bind_mla(b, il);
+	if (!rc && l->mix[0] == MIX_ATTN) rc = bind_slots(b, attn_slots, sizeof attn_slots / sizeof *attn_slots, il);
+	if (!rc && l->mix[0] == MIX_ATTN) rc = split_fused(b, il);
+	if (l->a.sinks.base) l->attn.sinks = &l->a.sinks;
+	if (!rc && l->ffn == FFN_MOE) return bind_moe(b, il);
+	if (!rc) rc = bind_slots(b, dense_slots, sizeof dense_slots / sizeof *dense_slots, il);
+	return rc ? rc : split_up(b, il);
+}
+
 static int bind_all(struct binder *b)
 {
 	struct model *m = b->m;
 	int rc;
 
-	for (size_t i = 0; i < sizeof model_slots / sizeof model_slots[0]; i++)
-		if ((rc = bind_slot(b, &model_slots[i], -1))) return rc;
+	if ((rc = bind_slots(b, model_slots, sizeof model_slots / sizeof *model_slots, -1))) return rc;
 	if (m->hp.wiring != WIRE_POST && !m->out_norm.w.base)
 		return lm_fail(b->err, LM_EFORMAT, "the tensor output_norm.weight is missing");
 	if (!m->head.base) m->head = m->embd;
 	m->info.token_bytes += (uint64_t)m->head.stride * (uint64_t)m->head.rows;
-	for (int il = 0; il < m->hp.n_layer; il++) {
-		for (size_t i = 0; i < sizeof layer_slots / sizeof layer_slots[0]; i++)
-			if ((rc = bind_slot(b, &layer_slots[i], il))) return rc;
-		if ((rc = split_fused(b, il))) return rc;
-	}
+	for (int il = 0; il < m->hp.n_layer; il++)
+		if ((rc = bind_layer(b, il))) return rc;
 	return check_all_bound(b);
 }
 

@@ -1,16 +1,15 @@
 /* ffn.c - the feed-forward part: down(act(gate(h)) * up(h)), or down(act(up(h))) without a gate. */
 #include "model/layers.h"
 
-void ffn_dense(const struct fwd *f, int il)
+void fwd_dense(const struct fwd *f, const struct ffnw *w, int n_ff, struct mat y)
 {
-	const struct layer *l = &f->m->layer[il];
 	const struct backend_ops *op = f->be->op;
 	enum act act = f->m->hp.act;
-	struct mat g = mat_cols(f->g, 0, l->n_ff), u = mat_cols(f->u, 0, l->n_ff);
-	struct lin gate_up[2] = { { g, &l->d.gate, &l->d.bgate, 1 }, { u, &l->d.up, &l->d.bup, 1 } };
-	struct lin down = { f->y, &l->d.down, &l->d.bdown, 1 };
+	struct mat g = mat_cols(f->g, 0, n_ff), u = mat_cols(f->u, 0, n_ff);
+	struct lin gate_up[2] = { { g, &w->gate, &w->bgate, 1 }, { u, &w->up, &w->bup, 1 } };
+	struct lin down = { y, &w->down, &w->bdown, 1 };
 
-	if (!l->d.gate.base) {
+	if (!w->gate.base) {
 		gate_up[1].y = g;
 		op->linear(f->be, &gate_up[1], 1, f->h);
 		op->act(f->be, g, g, NULL, act);
@@ -19,4 +18,10 @@ void ffn_dense(const struct fwd *f, int il)
 		op->act(f->be, g, g, &u, act);
 	}
 	op->linear(f->be, &down, 1, g);
+}
+
+void ffn_dense(const struct fwd *f, int il)
+{
+	const struct layer *l = &f->m->layer[il];
+	fwd_dense(f, &l->d, l->n_ff, f->y);
 }

@@ -78,7 +78,7 @@ int model_forward(const struct model *m, struct state *s, const struct batch *b,
 		  struct lm_err *err)
 {
 	struct fwd f = s->f;
-	struct mat *const act[] = { &f.x, &f.h, &f.y, &f.q, &f.k, &f.v, &f.o, &f.g, &f.u };
+	struct mat *const act[] = { &f.x, &f.h, &f.y, &f.q, &f.k, &f.v, &f.o, &f.g, &f.u, &f.y2, &f.r, &f.sel, &f.rw };
 	int n = b->at.n_rows, n_want = 0, rc;
 
 	if ((rc = check_batch(m, s, b, err))) return rc;

@@ -28,10 +28,13 @@ struct hparams {
 	int causal_said;                           /* the key attention.causal; -1: absent */
 	bool ropes_interleaved, ropes_given;       /* the key rope.interleaved, and whether it was there */
 	struct moe moe;                            /* n_expert 0: dense */
-	int n_ff_exp, n_ff_shexp;                  /* widths of an expert, of the shared one; 0: none */
+	int gating, renorm;                        /* keys expert_gating_func (0: not said), expert_weights_norm (-1) */
+	int n_ff_exp, n_ff_shexp, n_shared;        /* widths of an expert, of the shared one; shared ones in its width */
+	struct { int lora_q, lora_kv, dim_k, dim_v; } mla;   /* lora_kv 0: no latent attention; dims of a head as trained */
 	struct {
 		int dims, n_ctx_orig;                  /* dims 0: the whole head */
 		float base, base_local, factor, attn_factor, yarn_attn_factor, beta_fast, beta_slow;
+		float log_mul;                         /* yarn_log_multiplier: the scores' scale grows by (1 + log_mul ln factor)^2 */
 		enum rope_scaling scaling;
 		bool off;                              /* rope.scaling.finetuned = false */
 		bool fraction;                         /* YaRN's ramp begins and ends between elements */
@@ -41,6 +44,7 @@ struct hparams {
 enum mix_kind { MIX_NONE, MIX_ATTN, MIX_MLA, MIX_MAMBA, MIX_MAMBA2, MIX_CONV, MIX_DELTA, MIX_COUNT };
 enum ffn_kind { FFN_NONE, FFN_DENSE, FFN_MOE, FFN_COUNT };
 struct normw { struct mat w, b; };             /* w.base NULL: this norm does not exist */
+struct ffnw { struct mat gate, up, down, bgate, bup, bdown; };   /* gate.base NULL: a plain ffn */
 
 /* What follows the last norm in models that embed or classify: norm(act(W x + b)), a few rows at a time.  head.c. */
 enum { MAX_DENSE = 4 };
@@ -62,8 +66,16 @@ struct layer {
 	struct normw mix_pre, mix_post, ffn_pre, ffn_post;   /* wiring and presence decide which apply */
 	struct attn attn;
 	struct rope rope;                          /* kind ROPE_NONE on layers without positions */
-	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv; struct normw qn, kn; } a;
-	struct { struct mat gate, up, down, bgate, bup, bdown; } d;   /* gate.base NULL: a plain ffn */
+	struct rope rope_long;                     /* of extended sequences; kind ROPE_NONE: as the others */
+	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv; struct normw qn, kn; struct mat sinks; } a;
+	/* latent attention; q: a.q, or q_b after q_a.  k_b, v_b: a matrix per head, stacked */
+	struct { struct mat q_a, q_b, kv_a, kv_b, k_b, v_b; struct normw q_norm, kv_norm; } mla;
+	struct ffnw d;                             /* dense */
+	struct experts e;                          /* routed: e.up NULL in dense layers */
+	struct mat router, brouter, bchoice;       /* logits of the experts; what is added for choosing */
+	struct ffnw sh;                            /* the shared expert, of n_ff_sh; up.base NULL: none */
+	struct mat sh_gate;                        /* sigmoid(sh_gate x) weighs it; base NULL: it counts in full */
+	int n_ff_sh;
 };
 struct model {
 	struct hparams hp;
@@ -76,6 +88,7 @@ struct model {
 	struct layer *layer;
 	struct made *made;
 	int max_q, max_kv, max_o, max_ff;          /* widest rows over the layers; max_kv serves k and v */
+	bool shared;                               /* some layer has a shared expert: a second branch */
 };
 
 /* load */
@@ -91,6 +104,7 @@ struct made { void *p; size_t n; struct made *next; };   /* pages that hold a te
 int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data, struct lm_err *err);
 /* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
 const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled);
+const double *model_rope_freqs_long(struct model *m, int dims, double base);    /* by LongRoPE's long factors */
 float model_rope_mscale(const struct hparams *hp);
 
 /* One pass: activations, made once per state, and what varies. */
@@ -101,18 +115,23 @@ struct fwd {
 	const struct batch *batch;
 	struct backend *be;
 	struct mat x, h, y, q, k, v, o, g, u;      /* residual, branch input, branch output; attention; ffn */
-	struct mat y2;                             /* branch of a second mixer; empty in models without */
+	struct mat y2;                             /* branch of a second mixer or a shared expert; empty in models without */
+	struct mat r, sel, rw;                     /* router logits [n_expert], experts and weights [n_used]; empty without */
 };
 void fwd_tap(const struct fwd *f, const char *name, int il, const struct mat *x);
 void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n);
 void fwd_block(const struct fwd *f, int il);
+/* Turns the heads of x as layer l does. */
+void fwd_rope(const struct fwd *f, struct mat x, int head_dim, const struct layer *l);
+/* y = w.down(act(w.gate h) * w.up h) of n_ff. */
+void fwd_dense(const struct fwd *f, const struct ffnw *w, int n_ff, struct mat y);
 
 /* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn.  One file
  * each: mix_attn.c, ffn.c, ...  block.c lists them; an entry is NULL until the mechanism is built. */
 typedef void mix_fn(const struct fwd *f, int il);
 typedef void ffn_fn(const struct fwd *f, int il);
-mix_fn mix_attn;
-ffn_fn ffn_dense;
+mix_fn mix_attn, mix_mla;
+ffn_fn ffn_dense, ffn_moe;
 
 /* Memory of the sequences. */
 enum { HEAD_ROWS = 16 };

@@ -36,9 +36,35 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 	if (row->flags & AF_LOGIT_DIV) hp->logit_scale = 1 / hp->logit_scale;
 	if (hp->window < 0) hp->window = row->window;
 	if (!(row->flags & AF_ROPE_SWITCH)) hp->rope.off = false;
+	if (row->flags & AF_YARN_EXACT) hp->rope.fraction = true;
 	hp->causal = hp->causal_said >= 0 ? hp->causal_said : !(row->flags & AF_BIDIRECTIONAL);
 	if (hp->rope.base_local == 0)
 		hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
+	return 0;
+}
+
+/* How experts are chosen: the keys, and the row where they are silent. */
+static int apply_moe(struct hparams *hp, const struct arch *row, struct lm_err *err)
+{
+	enum { UNSAID, SOFTMAX, SIGMOID, CHOSEN };          /* values of expert_gating_func */
+	struct moe *m = &hp->moe;
+	int groups = m->n_group > 1 ? m->n_group : 1;
+
+	if (!m->n_expert) return 0;
+	if (m->n_used < 1 || m->n_used > m->n_expert)
+		return lm_fail(err, LM_EFORMAT, "%s.expert_used_count is %d, expected 1 to %d", row->name, m->n_used,
+			       m->n_expert);
+	if (m->n_expert % groups)
+		return lm_fail(err, LM_EFORMAT, "%s: %d experts are not %d even groups", row->name, m->n_expert, groups);
+	if (groups > 1 && (m->n_group_used < 1 || m->n_group_used > groups ||
+			   m->n_used > m->n_expert / groups * m->n_group_used))
+		return lm_fail(err, LM_EFORMAT, "%s.expert_group_used_count is %d: no %d experts out of %d groups of %d",
+			       row->name, m->n_group_used, m->n_used, groups, m->n_expert / groups);
+	m->gate = hp->gating == SIGMOID ? GATE_SIGMOID : GATE_SOFTMAX;
+	m->chosen_softmax = hp->gating == CHOSEN || (hp->gating == UNSAID && (row->flags & AF_MOE_CHOSEN));
+	m->renorm = hp->renorm < 0 ? (row->flags & AF_MOE_RENORM) != 0 : hp->renorm;
+	m->group_top2 = m->gate == GATE_SIGMOID;            /* DeepSeek: V3 scores by sigmoid, V2 by softmax */
+	if (m->scale == 0) m->scale = 1;
 	return 0;
 }
 
@@ -91,6 +117,46 @@ static int load_local(bool *out, const struct model *m, const struct file *f, co
 			 err);
 }
 
+/* Latent attention: one key head, [rope | latent], whose tail is the value.  `a` holds the head as the keys without
+ * _mla give it, which is as trained in older files. */
+static int load_mla(struct model *m, struct layer *l, const char *arch, struct lm_err *err)
+{
+	struct hparams *hp = &m->hp;
+	struct attn *a = &l->attn;
+	int rope = hp->rope.dims, dim = hp->mla.dim_k ? hp->mla.dim_k : a->dim_k;
+	double grow = hp->rope.scaling == SCALE_YARN && hp->rope.factor > 1 ? 1 + hp->rope.log_mul * log(hp->rope.factor) : 1;
+
+	if (rope < 2 || rope % 2 || rope >= dim || hp->mla.lora_kv + rope > MAX_HEAD_DIM)
+		return lm_fail(err, LM_EFORMAT, "%s: %d turning elements in heads of %d over a latent of %d", arch, rope, dim,
+			       hp->mla.lora_kv);
+	hp->mla.dim_k = dim;
+	if (!hp->mla.dim_v) hp->mla.dim_v = a->dim_v;
+	a->n_kv = 1;
+	a->dim_k = hp->mla.lora_kv + rope, a->dim_v = hp->mla.lora_kv, a->v_at = rope;
+	a->scale = (float)((hp->attn_scale > 0 ? hp->attn_scale : 1 / sqrt(dim)) * grow * grow);
+	l->mix[0] = MIX_MLA;
+	return 0;
+}
+
+/* Dense or experts, as the tensors show, and how wide. */
+static int load_ffn(struct model *m, const struct file *f, const struct arch *row, int il, struct lm_err *err)
+{
+	struct hparams *hp = &m->hp;
+	struct layer *l = &m->layer[il];
+	char name[64];
+	int rc;
+
+	if ((rc = keys_layer(&l->n_ff, f, row->name, "feed_forward_length", il, 0, 1, MAX_WIDTH, err))) return rc;
+	snprintf(name, sizeof name, "blk.%d.ffn_gate_inp.weight", il);
+	l->ffn = hp->moe.n_expert && file_tensor(f, name) ? FFN_MOE : FFN_DENSE;
+	if (!hp->n_ff_exp) hp->n_ff_exp = l->n_ff;
+	l->n_ff_sh = hp->n_ff_shexp ? hp->n_ff_shexp : hp->n_shared ? hp->n_shared * hp->n_ff_exp : l->n_ff;
+	if (l->n_ff_sh > MAX_WIDTH || l->n_ff_sh < 1)
+		return lm_fail(err, LM_EFORMAT, "%s: a shared expert of %d rows, expected at most %d", row->name, l->n_ff_sh,
+			       MAX_WIDTH);
+	return 0;
+}
+
 /* Heads and widths of layer il, validated with their relations. */
 static int load_layer(struct model *m, const struct file *f, const struct arch *row, int il,
 		      struct lm_err *err)
@@ -111,14 +177,14 @@ static int load_layer(struct model *m, const struct file *f, const struct arch *
 		return rc;
 	if ((rc = keys_layer(&a->dim_v, f, n, "attention.value_length", il, a->dim_k, 1, MAX_HEAD_DIM, err)))
 		return rc;
-	if ((rc = keys_layer(&l->n_ff, f, n, "feed_forward_length", il, 0, 1, MAX_WIDTH, err))) return rc;
+	if ((rc = load_ffn(m, f, row, il, err))) return rc;
 	if ((rc = load_local(&l->local, m, f, row, il, err))) return rc;
 	a->scale = m->hp.attn_scale > 0 ? m->hp.attn_scale : (float)(1 / sqrt(a->dim_k));
 	a->softcap = m->hp.attn_softcap;
 	a->window = l->local ? m->hp.window : 0;
 	a->causal = m->hp.causal;
 	l->mix[0] = MIX_ATTN;
-	l->ffn = FFN_DENSE;
+	if (m->hp.mla.lora_kv && (rc = load_mla(m, l, n, err))) return rc;
 	if (!m->hp.rope.dims) m->hp.rope.dims = a->dim_k;
 	if (row->rope != ROPE_NONE && (m->hp.rope.dims > a->dim_k || m->hp.rope.dims % 2))
 		return lm_fail(err, LM_EFORMAT,
@@ -138,17 +204,22 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 {
 	const struct hparams *hp = &m->hp;
 	bool plain = row->flags & AF_LOCAL_PLAIN;
-	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all;
+	struct rope all = { pairing(hp, row), hp->rope.dims, model_rope_mscale(hp), NULL }, local = all, more = { 0 };
 	int rc;
 
 	if (row->rope == ROPE_NONE || hp->rope.off) return 0;
 	all.inv_freq = model_rope_freqs(m, all.dims, hp->rope.base, true);
 	local.inv_freq = model_rope_freqs(m, local.dims, hp->rope.base_local, !plain);
 	if (plain) local.mscale = 1;
-	if (!all.inv_freq || !local.inv_freq)
+	if (m->rope_short.base && m->rope_long.base) {
+		more = all;
+		more.inv_freq = model_rope_freqs_long(m, all.dims, hp->rope.base);
+	}
+	if (!all.inv_freq || !local.inv_freq || (more.kind != ROPE_NONE && !more.inv_freq))
 		return lm_fail(err, LM_ENOMEM, "out of memory for rope frequencies");
 	for (int i = 0; i < hp->rope.dims / 2; i++)
-		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]))
+		if (!isfinite(all.inv_freq[i]) || !isfinite(local.inv_freq[i]) ||
+		    (more.inv_freq && !isfinite(more.inv_freq[i])))
 			return lm_fail(err, LM_EFORMAT,
 				       "the rope factors of the file give no finite frequency");
 	for (int il = 0; il < hp->n_layer; il++) {
@@ -157,6 +228,7 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 		if ((rc = load_flag(&turns, f, row->name, "rope.layers", false, il, err))) return rc;   /* ours */
 		if ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local) turns = false;
 		if (turns) l->rope = l->local ? local : all;
+		if (turns && !(plain && l->local)) l->rope_long = more;
 	}
 	return 0;
 }
@@ -175,15 +247,33 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		bool par = m->hp.wiring == WIRE_PARALLEL;
 		bool normed = il == 0 && m->embd_norm.w.base;    /* ModernBERT: the embeddings' norm serves */
 		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base) && !normed)
-			return lm_fail(err, LM_EFORMAT, "blk.%d: attention has no norm (attn_norm.weight)",
-				       il);
+			return lm_fail(err, LM_EFORMAT, "the tensor blk.%d.attn_norm.weight is missing", il);
 		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
 			return lm_fail(err, LM_EFORMAT,
-				       "blk.%d: the feed-forward part has no norm (ffn_norm.weight)", il);
+				       "the tensor blk.%d.ffn_norm.weight is missing", il);
 		if (m->hp.qk_norm_row &&
 		    (narrow(&l->a.qn, a->n_head * a->dim_k) || narrow(&l->a.kn, a->n_kv * a->dim_k)))
 			return lm_fail(err, LM_EFORMAT,
 				       "blk.%d: attn_q_norm or attn_k_norm is narrower than the row it norms", il);
+	}
+	return 0;
+}
+
+/* The device makes room for the shapes of experts that it will meet. */
+static int room_for_experts(struct model *m, struct lm_err *err)
+{
+	const struct hparams *hp = &m->hp;
+	const struct backend_ops *op = m->be->op;
+	const struct moe one = { .n_expert = 1, .n_used = 1 };
+	int rc;
+
+	for (int il = 0; il < hp->n_layer; il++) {
+		const struct layer *l = &m->layer[il];
+		if (l->ffn != FFN_MOE) continue;
+		if (!op->moe_room || !op->route || !op->experts)
+			return lm_fail(err, LM_EUNSUPPORTED, "device %s does not run mixtures of experts", m->be->name);
+		if ((rc = op->moe_room(m->be, &hp->moe, hp->n_embd, l->e.n_ff, err))) return rc;
+		if (l->sh_gate.base && (rc = op->moe_room(m->be, &one, hp->n_embd, l->n_ff_sh, err))) return rc;
 	}
 	return 0;
 }
@@ -199,14 +289,20 @@ static void fill_info(struct model *m, const struct arch *row)
 	i->n_embd = hp->n_embd;
 	i->n_vocab = hp->n_vocab;
 	i->n_layer = hp->n_layer;
-	/* the short LongRoPE factors hold up to the original context */
-	i->n_ctx_train = m->rope_short.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	/* the short LongRoPE factors hold up to the original context; without long ones that is all there is */
+	i->n_ctx_train = m->rope_short.base && !m->rope_long.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	i->n_ctx_short = m->rope_short.base && m->rope_long.base ? hp->rope.n_ctx_orig : 0;
 	for (int il = 0; il < hp->n_layer; il++) {
 		const struct layer *l = &m->layer[il];
 		m->max_q = max_int(m->max_q, l->attn.n_head * l->attn.dim_k);
 		m->max_kv = max_int(m->max_kv, l->attn.n_kv * max_int(l->attn.dim_k, l->attn.dim_v));
 		m->max_o = max_int(m->max_o, l->attn.n_head * l->attn.dim_v);
-		m->max_ff = max_int(m->max_ff, l->n_ff);
+		if (l->ffn == FFN_DENSE) m->max_ff = max_int(m->max_ff, l->n_ff);
+		if (l->sh.up.base) m->max_ff = max_int(m->max_ff, l->n_ff_sh);
+		if (l->mix[0] == MIX_MLA) {     /* ffn's scratch holds the heads as trained and the query's low rank */
+			m->max_ff = max_int(m->max_ff, l->attn.n_head * max_int(hp->mla.dim_k, hp->mla.dim_v));
+			m->max_ff = max_int(m->max_ff, hp->mla.lora_q);
+		}
 	}
 }
 
@@ -219,6 +315,7 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	m->info.arch = row->name;
 	if ((rc = keys_load(&m->hp, f, row->name, err))) return rc;
 	if ((rc = apply_row(&m->hp, row, err))) return rc;
+	if ((rc = apply_moe(&m->hp, row, err))) return rc;
 	if ((rc = load_vocab(&m->hp, f, err))) return rc;
 	if ((rc = heads_size(m, f, err))) return rc;
 	m->layer = lm_new(m->arena, struct layer, m->hp.n_layer);
@@ -228,9 +325,31 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	if ((rc = model_bind(m, f, row->alias, n_alias, o, err))) return rc;
 	if (row->finish && (rc = row->finish(m, f, err))) return rc;
 	if ((rc = check_norms(m, err))) return rc;
+	if ((rc = room_for_experts(m, err))) return rc;
 	if ((rc = load_ropes(m, f, row, err))) return rc;
 	fill_info(m, row);
 	return heads_load(m, f, row->cls_act, err);
+}
+
+/* Tensors in a sentence under the names that a folder has for them: people look for those. */
+static void in_their_names(const struct file *f, struct lm_err *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._";
+	struct lm_buf out = { 0 };
+	char word[128], buf[320];
+
+	if (!err || !err->code || !file_is_folder(f)) return;
+	for (const char *p = err->msg; *p;) {
+		size_t n = strspn(p, letters);
+		bool tensor = n > 7 && n < sizeof word && (!memcmp(p + n - 7, ".weight", 7) || !memcmp(p + n - 5, ".bias", 5));
+		snprintf(word, sizeof word, "%.*s", (int)n, p);
+		if (!n) n = 1;
+		if (tensor) lm_buf_str(&out, file_source(f, word, buf, sizeof buf));
+		else lm_buf_add(&out, p, n);
+		p += n;
+	}
+	if (!out.bad) snprintf(err->msg, sizeof err->msg, "%s", lm_buf_cstr(&out));
+	lm_buf_free(&out);
 }
 
 int model_load(struct model **out, const struct file *f, struct backend *be, const struct model_opt *o, struct lm_err *err)
@@ -247,6 +366,7 @@ int model_load(struct model **out, const struct file *f, struct backend *be, con
 	m->arena = a;
 	m->be = be;
 	if ((rc = load(m, f, o ? o : &plain, err))) {
+		in_their_names(f, err);
 		model_free(m);
 		return rc;
 	}

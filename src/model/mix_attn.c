@@ -27,8 +27,8 @@ void mix_attn(const struct fwd *f, int il)
 	head_norm(f, q, &l->a.qn, a->dim_k);
 	head_norm(f, k, &l->a.kn, a->dim_k);
 	if (l->rope.kind != ROPE_NONE) {
-		op->rope(f->be, q, a->dim_k, f->at, &l->rope);
-		op->rope(f->be, k, a->dim_k, f->at, &l->rope);
+		fwd_rope(f, q, a->dim_k, l);
+		fwd_rope(f, k, a->dim_k, l);
 	}
 	op->kv_put(f->be, kv, k, v, a, f->at);
 	op->attend(f->be, o, q, kv, a, f->at);

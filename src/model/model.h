@@ -11,6 +11,9 @@ struct model_info {
 	const char *arch;            /* general.architecture */
 	bool untested;               /* no golden vouches for this architecture row yet */
 	int n_embd, n_vocab, n_layer, n_ctx_train;
+	/* LongRoPE: a sequence of more positions is computed with batch.extended from its first one on; 0: there is no such
+	 * limit.  What was computed without is of no use then. */
+	int n_ctx_short;
 	uint64_t n_params, n_bytes;  /* elements and bytes of all bound tensors */
 	uint64_t token_bytes;        /* weight bytes read for a generated token: head but no embedding */
 	uint64_t token_macs;         /* multiply-adds per prompt token without the head */
@@ -60,6 +63,7 @@ uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtyp
 struct batch {                   /* n rows to push through the network, any mix of sequences */
 	struct seqs at;              /* n = at.n_rows; rows of one sequence adjacent, positions ascending */
 	const uint8_t *want;         /* [n] 1 = this row's output is needed */
+	const uint8_t *extended;     /* [n_seqs] this sequence is longer than n_ctx_short; NULL: none is */
 	bool hidden;                 /* the output is the row after the last norm, [n_embd], instead of its logits */
 	const int32_t *type;         /* [n] token types, where the model has them; NULL: all 0 */
 };

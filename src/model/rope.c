@@ -3,7 +3,7 @@
  *
  * GOTCHAS
  *   YaRN      the ramp runs over pair indices; its ends are rounded outwards (not in gpt-oss), then clamped to the head
- *   LongRoPE  the short factors serve up to the original context, the context that we claim (load.c) */
+ *   LongRoPE  the short factors serve sequences up to the original context, the long ones all positions of a longer one */
 #include "model/layers.h"
 #include <math.h>
 
@@ -25,10 +25,9 @@ static double yarn(const struct hparams *hp, double freq, int i, int dims, doubl
 	return freq / hp->rope.factor * ramp + freq * (1 - ramp);
 }
 
-const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled)
+static const double *freqs(struct model *m, int dims, double base, bool scaled, const struct mat *given)
 {
 	const struct hparams *hp = &m->hp;
-	const struct mat *given = m->rope_short.base ? &m->rope_short : &m->rope_freqs;
 	float *div = given->base ? lm_new(m->arena, float, dims / 2) : NULL;
 	double *f = lm_new(m->arena, double, dims / 2);
 
@@ -44,11 +43,37 @@ const double *model_rope_freqs(struct model *m, int dims, double base, bool scal
 	return f;
 }
 
+const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled)
+{
+	return freqs(m, dims, base, scaled, m->rope_short.base ? &m->rope_short : &m->rope_freqs);
+}
+
+const double *model_rope_freqs_long(struct model *m, int dims, double base)
+{
+	return freqs(m, dims, base, true, &m->rope_long);
+}
+
+void fwd_rope(const struct fwd *f, struct mat x, int head_dim, const struct layer *l)
+{
+	const uint8_t *extended = l->rope_long.kind == ROPE_NONE ? NULL : f->batch->extended;
+	int n = f->at->n_rows;
+
+	for (int i = 0, k; i < n; i += k) {              /* rows of one sort at a time */
+		struct seqs some = *f->at;
+		bool is_long = extended && extended[some.seq[i]];
+		for (k = 1; i + k < n && (extended && extended[some.seq[i + k]]) == is_long;) k++;
+		some.n_rows = k;
+		some.token += i, some.pos += i, some.seq += i;
+		f->be->op->rope(f->be, mat_rows(x, i, k), head_dim, &some, is_long ? &l->rope_long : &l->rope);
+	}
+}
+
 float model_rope_mscale(const struct hparams *hp)
 {
 	double m = 1;
 	if (hp->rope.scaling == SCALE_YARN)
 		m = hp->rope.yarn_attn_factor > 0 ? hp->rope.yarn_attn_factor
+		    : hp->rope.log_mul > 0        ? 1
 		    : hp->rope.factor > 1         ? 0.1 * log(hp->rope.factor) + 1
 		                                  : 1;
 	return (float)(m * hp->rope.attn_factor);

@@ -10,6 +10,7 @@ static int logit_rows(int n_batch) { return n_batch < LOGIT_ROWS ? n_batch : LOG
 static int64_t block_bytes(const struct model *m, int il, enum dtype t, bool values)
 {
 	const struct attn *a = &m->layer[il].attn;
+	if (values && a->v_at) return t == DT_Q8_0 && a->v_at % 32 ? -1 : 0;      /* they lie in the keys */
 	int64_t n = m->be->op->kv_bytes(m->be, t, a->n_kv, values ? a->dim_v : a->dim_k, values);
 	return n > INT32_MAX ? -1 : n;
 }
@@ -25,6 +26,7 @@ static int alloc_kv(struct state *s, struct mat *m, int il, int n_blocks, enum d
 			       "a %s cache is not possible on device %s for heads of %d elements",
 			       quant_info(t) ? quant_info(t)->name : "KV", s->be->name,
 			       values ? s->m->layer[il].attn.dim_v : s->m->layer[il].attn.dim_k);
+	if (n == 0) return 0;
 	if ((rc = s->be->op->alloc(s->be, m, n_blocks, (int32_t)n, DT_I8, err))) return rc;
 	m->type = t;
 	return 0;
@@ -56,6 +58,8 @@ static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struc
 		{ &f->x, m->hp.n_embd }, { &f->h, m->hp.n_embd }, { &f->y, m->hp.n_embd },
 		{ &f->q, m->max_q },     { &f->k, m->max_kv },    { &f->v, m->max_kv },
 		{ &f->o, m->max_o },     { &f->g, m->max_ff },    { &f->u, m->max_ff },
+		{ &f->y2, m->shared ? m->hp.n_embd : 0 }, { &f->r, m->hp.moe.n_expert }, { &f->rw, m->hp.moe.n_used },
+		{ &f->sel, m->hp.moe.n_used },
 	};
 	int rc;
 
@@ -73,7 +77,9 @@ static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struc
 	}
 	if ((rc = alloc_heads(s, err))) return rc;
 	for (size_t i = 0; i < sizeof act / sizeof act[0]; i++)
-		if ((rc = s->be->op->alloc(s->be, act[i].m, n_batch, act[i].cols, DT_F32, err))) return rc;
+		if (act[i].cols && (rc = s->be->op->alloc(s->be, act[i].m, n_batch, act[i].cols,
+							  act[i].m == &f->sel ? DT_I32 : DT_F32, err)))
+			return rc;
 	if (!s->be->host)
 		return s->be->op->alloc(s->be, &s->logits, logit_rows(n_batch),
 					m->hp.n_vocab, DT_F32, err);
@@ -105,7 +111,8 @@ void state_free(struct state *s)
 	if (!s) return;
 	struct fwd *f = &s->f;
 	struct mat *const act[] = {
-		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &s->logits, &s->hx, &s->hy
+		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &f->y2, &f->r, &f->rw, &f->sel, &s->logits, &s->hx,
+		&s->hy
 	};
 	for (int il = 0; s->kv && il < s->m->hp.n_layer; il++) {
 		if (shares_kv(s->m, il)) continue;
@@ -126,6 +133,7 @@ uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtyp
 		       sizeof(float);
 	uint64_t per_block = 0;
 
+	row += (uint64_t)((m->shared ? m->hp.n_embd : 0) + m->hp.moe.n_expert + 2 * m->hp.moe.n_used) * sizeof(float);
 	for (int il = 0; il < m->hp.n_layer; il++) {
 		int64_t k = block_bytes(m, il, kv, false), v = block_bytes(m, il, kv, true);
 		if (!shares_kv(m, il)) per_block += (uint64_t)(k < 0 ? 0 : k) + (uint64_t)(v < 0 ? 0 : v);

@@ -26,3 +26,6 @@ quant_decode_fn quant_dec_iq1_s, quant_dec_iq1_m, quant_dec_iq4_nl, quant_dec_iq
 quant_decode_fn quant_dec_tq1_0, quant_dec_tq2_0, quant_dec_q1_0, quant_dec_q2_0;
 quant_decode_fn quant_dec_mxfp4, quant_dec_nvfp4, quant_dec_nf4;
 quant_encode_fn quant_enc_nf4;
+/* own.c: what pre-quantised safetensors need */
+quant_decode_fn quant_dec_fp4, quant_dec_nv4, quant_dec_z4_32, quant_dec_z4_128, quant_dec_z8_32, quant_dec_z8_128;
+quant_decode_fn quant_dec_bnb8, quant_dec_f8_e4m3, quant_dec_f8_e5m2, quant_dec_f8_32, quant_dec_f8_128;

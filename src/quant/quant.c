@@ -43,6 +43,17 @@ static const struct dtype_info table[DT_COUNT] = {
 	[DT_Q1_0] = BLOCK(q1_0, 128, DOT_F32, NULL),
 	[DT_Q2_0] = BLOCK(q2_0, 64, DOT_F32, NULL),
 	[DT_NF4] = BLOCK(nf4, 64, DOT_F32, quant_enc_nf4),
+	[DT_FP4] = BLOCK(fp4, 64, DOT_F32, NULL),
+	[DT_NV4] = BLOCK(nv4, 64, DOT_F32, NULL),
+	[DT_Z4_32] = BLOCK(z4_32, 32, DOT_F32, NULL),
+	[DT_Z4_128] = BLOCK(z4_128, 128, DOT_F32, NULL),
+	[DT_Z8_32] = BLOCK(z8_32, 32, DOT_F32, NULL),
+	[DT_Z8_128] = BLOCK(z8_128, 128, DOT_F32, NULL),
+	[DT_BNB8] = BLOCK(bnb8, 32, DOT_F32, NULL),
+	[DT_F8_E4M3] = PLAIN(f8_e4m3, 1, NULL),
+	[DT_F8_E5M2] = PLAIN(f8_e5m2, 1, NULL),
+	[DT_F8_32] = BLOCK(f8_32, 32, DOT_F32, NULL),
+	[DT_F8_128] = BLOCK(f8_128, 128, DOT_F32, NULL),
 };
 
 /* Bytes of a block as the format defines them. */
@@ -75,6 +86,15 @@ SIZE(nvfp4, 36);
 SIZE(q1_0, 18);
 SIZE(q2_0, 18);
 SIZE(nf4, 36);
+SIZE(fp4, 36);
+SIZE(nv4, 40);
+SIZE(z4_32, 21);
+SIZE(z4_128, 69);
+SIZE(z8_32, 38);
+SIZE(z8_128, 134);
+SIZE(bnb8, 36);
+SIZE(f8_32, 36);
+SIZE(f8_128, 132);
 
 const struct dtype_info *quant_info(enum dtype t)
 {
@@ -83,7 +103,7 @@ const struct dtype_info *quant_info(enum dtype t)
 
 int quant_from_name(const char *name, enum dtype *out, struct lm_err *err)
 {
-	char known[400] = "";
+	char known[600] = "";
 	size_t len = 0;
 	for (int t = 0; t < DT_COUNT; t++) {
 		if (!table[t].name) continue;

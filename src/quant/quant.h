@@ -10,8 +10,10 @@ enum dtype {            /* values are GGUF's, so a file's type id needs no trans
 	DT_IQ2_S = 22, DT_IQ4_XS = 23, DT_I8 = 24, DT_I16 = 25, DT_I32 = 26, DT_I64 = 27, DT_F64 = 28,
 	DT_IQ1_M = 29, DT_BF16 = 30, DT_TQ1_0 = 34, DT_TQ2_0 = 35, DT_MXFP4 = 39, DT_NVFP4 = 40,
 	DT_Q1_0 = 41, DT_Q2_0 = 42,
-	DT_NF4 = 128,       /* ours: not a GGUF type */
-	DT_COUNT = 129
+	/* ours, no GGUF types: what pre-quantised safetensors hold (docs/decisions.md says which layout becomes which) */
+	DT_NF4 = 128, DT_FP4 = 129, DT_NV4 = 130, DT_Z4_32 = 131, DT_Z4_128 = 132, DT_Z8_32 = 133, DT_Z8_128 = 134,
+	DT_BNB8 = 135, DT_F8_E4M3 = 136, DT_F8_E5M2 = 137, DT_F8_32 = 138, DT_F8_128 = 139,
+	DT_COUNT = 140
 };
 
 /* How the CPU contract of bytes multiplies a weight type with an activation row (kernels/exact.h). */
@@ -77,5 +79,16 @@ struct block_q1_0 { uint16_t d; uint8_t q[16]; };                  /* w = bit ? 
 struct block_q2_0 { uint16_t d; uint8_t q[16]; };                  /* w = d*(q-1); 64 elements, 4 to a byte */
 struct block_nf4 { float absmax; uint8_t q[32]; };                 /* 64 elements; w = code[q]*absmax;
                                                                       element 2j in the high nibble */
+struct block_fp4 { float absmax; uint8_t q[32]; };                 /* the same with bitsandbytes' fp4 code */
+struct block_nv4 { float g; uint8_t d[4], q[32]; };                /* 64 e2m1, e4m3 scale per 16: w = (d/g)*e2m1, or
+                                                                      (d*-g)*e2m1 when g < 0; nibbles as in nvfp4 */
+struct block_z4_32 { float d; int8_t z; uint8_t q[16]; };          /* w = (q-z)*d; of each 32, low nibbles first half */
+struct block_z4_128 { float d; int8_t z; uint8_t q[64]; };
+struct block_z8_32 { float d; int16_t z; int8_t q[32]; };          /* w = (q-z)*d */
+struct block_z8_128 { float d; int16_t z; int8_t q[128]; };
+struct block_bnb8 { float d; int8_t q[32]; };                      /* w = (q*d)*(1/127), each product rounded */
+struct block_f8_32 { float d; uint8_t q[32]; };                    /* w = e4m3*d */
+struct block_f8_128 { float d; uint8_t q[128]; };
 #pragma pack(pop)
-extern const float quant_nf4_code[16];
+extern const float quant_nf4_code[16], quant_fp4_code[16];
+float quant_e4m3_to_f32(uint8_t x);                                /* OCP E4M3: no infinity, 0x7f and 0xff are NaN */

@@ -20,7 +20,9 @@ int tok_none(struct tok **out, struct lm_err *err)
 {
 	struct tok *t = vocab_new(1, err);
 	int rc = t ? tok_parts(t, json_null(), json_null(), json_null(), err) : LM_ENOMEM;
+	if (t) t->model = &model_wordlevel;
 	if (!rc) rc = vocab_index(t, err);
+	if (t) t->model = NULL;                            /* tok_encode knows it by this */
 	if (rc) tok_free(t);
 	*out = rc ? NULL : t;
 	return rc;

@@ -5,9 +5,9 @@
 #include "engine/engine.h"
 #include "engine/logits.h"
 
-enum { VOCAB = 64, FIRST = 24, N_CTX = 256 };    /* ids below FIRST are control tokens of the real tokenizer */
+enum { VOCAB = 64, FIRST = 24, N_CTX = 256, LONG = 1 << 20 };    /* ids below FIRST are control tokens of the real tokenizer */
 
-struct fake { int32_t *mem; int n_rows_max, n_forward, fail_at; };
+struct fake { int32_t *mem; int n_rows_max, n_forward, fail_at, n_ctx_short; };
 
 static int next_token(const int32_t *tok, int n)
 {
@@ -24,11 +24,15 @@ static int fake_forward(const struct model *m, struct state *st, const struct ba
 	assert_true(b->at.n_rows > 0 && b->at.n_rows <= f->n_rows_max);
 	for (int i = 0; i < b->at.n_rows; i++) {
 		const int32_t *t = b->at.table[b->at.seq[i]];
-		int pos = b->at.pos[i], seen[N_CTX + 1];
+		int pos = b->at.pos[i], seen[N_CTX + 1], mark = b->extended[b->at.seq[i]] ? LONG : 0;
 		if (i && b->at.seq[i] == b->at.seq[i - 1]) assert_int_equal(pos, b->at.pos[i - 1] + 1);
-		f->mem[t[pos / KV_BLOCK] * KV_BLOCK + pos % KV_BLOCK] = b->at.token[i];
+		assert_true(mark ? f->n_ctx_short > 0 : !f->n_ctx_short || pos < f->n_ctx_short);
+		f->mem[t[pos / KV_BLOCK] * KV_BLOCK + pos % KV_BLOCK] = b->at.token[i] | mark;
 		if (!b->want[i]) continue;
-		for (int p = 0; p <= pos; p++) seen[p] = f->mem[t[p / KV_BLOCK] * KV_BLOCK + p % KV_BLOCK];
+		for (int p = 0; p <= pos; p++) {
+			seen[p] = f->mem[t[p / KV_BLOCK] * KV_BLOCK + p % KV_BLOCK] ^ mark;
+			assert_true(seen[p] < LONG);             /* no key turned by the other factors */
+		}
 		for (int v = 0; v < VOCAB; v++) out[v] = v < FIRST ? -50 : (float)(v * 7 % 13) * 0.1f;
 		out[next_token(seen, pos + 1)] = 20;
 		out += VOCAB;
@@ -122,7 +126,10 @@ static void make_job(struct lm_engine *e, struct job *j)
 
 LM_TEST(sched_company_changes_nothing)
 {
-	static const struct { int blocks, batch; } c[] = { { 8, 1 }, { 8, 64 }, { 9, 3 }, { 20, 16 }, { 64, 512 } };
+	static const struct { int blocks, batch, limit; } c[] = {
+		{ 8, 1, 0 }, { 8, 64, 0 }, { 9, 3, 0 }, { 20, 16, 0 }, { 64, 512, 0 },
+		{ 8, 64, 60 }, { 9, 3, 33 }, { 20, 16, 100 }, { 64, 512, 7 }        /* LongRoPE's short factors end there */
+	};
 	for (size_t k = 0; k < sizeof c / sizeof c[0]; k++) {
 		struct lm_engine e;
 		struct fake f;
@@ -130,6 +137,7 @@ LM_TEST(sched_company_changes_nothing)
 		struct job j[24];
 		rng_state = (uint32_t)k + 1;
 		engine_up(&e, &f, &file, c[k].blocks, c[k].batch);
+		e.n_ctx_short = f.n_ctx_short = c[k].limit;
 		for (int round = 0; round < 3; round++) {
 			for (int i = 0; i < 24; i++) make_job(&e, &j[i]);
 			for (int i = 0; i < 24; i++)

@@ -18,8 +18,17 @@
 #define LLVMFuzzerTestOneInput fuzz_hfjson
 #include "fuzz/fuzz_hfjson.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_safetensors
+#include "fuzz/fuzz_safetensors.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_torch
+#include "fuzz/fuzz_torch.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_answer
 #include "fuzz/fuzz_answer.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_hfmap
+#include "fuzz/fuzz_hfmap.c"
 #undef LLVMFuzzerTestOneInput
 
 static void replay(const char *name, int (*target)(const uint8_t *, size_t))
@@ -50,7 +59,10 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 
 LM_TEST(fuzz_corpus_answer) { replay("answer", fuzz_answer); }
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
+LM_TEST(fuzz_corpus_hfmap) { replay("hfmap", fuzz_hfmap); }
 LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
 LM_TEST(fuzz_corpus_spm) { replay("spm", fuzz_spm); }
 LM_TEST(fuzz_corpus_tok) { replay("tok", fuzz_tok); }
 LM_TEST(fuzz_corpus_hfjson) { replay("hfjson", fuzz_hfjson); }
+LM_TEST(fuzz_corpus_safetensors) { replay("safetensors", fuzz_safetensors); }
+LM_TEST(fuzz_corpus_torch) { replay("torch", fuzz_torch); }

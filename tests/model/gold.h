@@ -16,6 +16,7 @@ struct rig {
 	int32_t table[2][64];
 	const int32_t *tables[2];
 	int32_t slots[2];
+	uint8_t extended[2];             /* of each sequence; struct batch */
 };
 enum { RIG_CTX = 64 * KV_BLOCK };
 
@@ -48,7 +49,8 @@ static inline void rig_run(struct rig *r, const int32_t *ids, int from, int n, i
 	assert_true(n <= 256);
 	for (int i = 0; i < n; i++) pos[i] = from + i, sq[i] = seq;
 	memset(all, 1, sizeof all);
-	struct batch b = { .at = { n, 2, ids + from, pos, sq, r->tables, r->slots }, .want = want ? want : all };
+	struct batch b = { .at = { n, 2, ids + from, pos, sq, r->tables, r->slots }, .want = want ? want : all,
+			   .extended = r->extended };
 	assert_ok(model_forward(r->m, r->s, &b, out, &e), e);
 }
 

@@ -187,6 +187,13 @@ static struct backend *device(bool cpu)
 	return be;
 }
 
+/* Is a sequence of n positions beyond what LongRoPE's short factors serve? */
+static bool beyond(const struct rig *r, int n)
+{
+	int limit = model_info(r->m)->n_ctx_short;
+	return limit && n > limit;
+}
+
 /* The golden's sequences, and its greedy tokens one at a time.  The largest difference; bad counts wrong tokens. */
 static double against(struct rig *r, const struct folder_gold *g, int *bad)
 {
@@ -198,6 +205,7 @@ static double against(struct rig *r, const struct folder_gold *g, int *bad)
 		int32_t ids[MAX_SEQ];
 		memcpy(ids, s.ids, (size_t)s.n * 4);
 		memcpy(ids + s.n, s.greedy, (size_t)s.n_greedy * 4);
+		r->extended[0] = beyond(r, s.n);
 		rig_run(r, ids, 0, s.n, 0, NULL, out);
 		double d = worst_of(out, s.lp, s.n, g->n_vocab);
 		worst = d > worst || d != d ? d : worst;
@@ -206,6 +214,9 @@ static double against(struct rig *r, const struct folder_gold *g, int *bad)
 			int top = 0;
 			for (int t = 1; t < g->n_vocab; t++) top = last[t] > last[top] ? t : top;
 			*bad += top != s.greedy[k];
+			bool anew = beyond(r, s.n + k + 1) && !r->extended[0];
+			r->extended[0] |= anew;
+			if (anew) rig_run(r, ids, 0, s.n + k, 0, NULL, out);
 			rig_run(r, ids, s.n + k, 1, 0, NULL, out);
 		}
 	}
@@ -255,7 +266,8 @@ static void interleaved(struct rig *r, const int32_t *tok, int n, float *out)
 		int k = n + i - half;
 		ids[k] = tok[i], pos[k] = i, seq[k] = 1, want[k] = 1;
 	}
-	struct batch b = { .at = { 2 * n - half, 2, ids, pos, seq, r->tables, r->slots }, .want = want };
+	struct batch b = { .at = { 2 * n - half, 2, ids, pos, seq, r->tables, r->slots }, .want = want,
+			   .extended = r->extended };
 	assert_ok(model_forward(r->m, r->s, &b, out, &e), e);
 }
 
@@ -275,6 +287,7 @@ static void consistent(const char *name, bool cpu)
 
 	snprintf(path, sizeof path, ROOT "/%s", name);
 	rig_open(&r, path, device(cpu), DT_F32, 2 * MAX_SEQ);
+	r.extended[0] = r.extended[1] = beyond(&r, n);
 	rig_run(&r, s.ids, 0, n, 0, NULL, whole);
 	for (int step = 1; step <= 7; step += 3) {
 		for (int i = 0; i < n; i += step)
@@ -304,6 +317,35 @@ LM_TEST(folders_cuts_cpu)
 	struct names c;
 	list_cases(&c);
 	for (int i = 0; i < c.n; i++) consistent(c.name[i], true);
+}
+
+/* A sequence within the original context and one beyond it in the same pass. */
+LM_TEST(folders_longrope_side_by_side)
+{
+	static float apart[2][MAX_ROWS], out[2 * MAX_ROWS];
+	struct folder_gold g = read_gold("phi3-long");
+	struct gold_seq a = gold_at(&g, 1), b = gold_at(&g, 2);
+	int32_t ids[2 * MAX_SEQ], pos[2 * MAX_SEQ], seq[2 * MAX_SEQ];
+	uint8_t want[2 * MAX_SEQ];
+	struct lm_err e = { 0 };
+	struct rig r;
+
+	rig_open(&r, ROOT "/phi3-long", device(true), DT_F32, 2 * MAX_SEQ);
+	assert_false(beyond(&r, a.n));
+	assert_true(beyond(&r, b.n));
+	r.extended[1] = 1;
+	rig_run(&r, a.ids, 0, a.n, 0, NULL, apart[0]);
+	rig_run(&r, b.ids, 0, b.n, 1, NULL, apart[1]);
+	for (int i = 0; i < a.n + b.n; i++) {
+		seq[i] = i >= a.n, pos[i] = seq[i] ? i - a.n : i, want[i] = 1;
+		ids[i] = seq[i] ? b.ids[pos[i]] : a.ids[pos[i]];
+	}
+	struct batch both = { .at = { a.n + b.n, 2, ids, pos, seq, r.tables, r.slots }, .want = want, .extended = r.extended };
+	assert_ok(model_forward(r.m, r.s, &both, out, &e), e);
+	same("phi3-long", "a longer sequence in the same pass", apart[0], out, a.n * g.n_vocab);
+	same("phi3-long", "a shorter sequence in the same pass", apart[1], out + a.n * g.n_vocab, b.n * g.n_vocab);
+	lm_buf_free(&g.b);
+	rig_close(&r);
 }
 
 /* Law 5: a row has a golden among the folders, or says that it has none. */
