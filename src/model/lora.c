@@ -50,6 +50,7 @@ static const struct mat *weight_of(const struct model *m, const char *name)
 
 /* Tensors of a layer that fwd_linear multiplies. */
 static const char *const products[] = {
+	"ssm_in",	 "ssm_out",	  "ssm_x",
 	"attn_q",	 "attn_k",	  "attn_v",	   "attn_qkv",	      "attn_output",	  "attn_q_a",  "attn_q_b",
 	"attn_kv_a_mqa", "ffn_gate",	  "ffn_up",	   "ffn_down",	      "ffn_gate_inp",	  "ffn_gate_shexp",
 	"ffn_up_shexp",	 "ffn_down_shexp", "ffn_gate_inp_shexp",
