@@ -29,7 +29,10 @@ ENCODERS = ("bert", "roberta", "xlm", "distil", "nomic-bert", "modern-bert", "ge
 # What llama.cpp does otherwise; a number: positions up to which it does the same.
 WINDOWLESS = "llama.cpp knows no window in this architecture: compared within it"
 KNOWN = {"mistral": WINDOWLESS, "llama-window": WINDOWLESS, "phi3": WINDOWLESS, "starcoder2": WINDOWLESS, "qwen2-window": WINDOWLESS,
-         "mixtral": WINDOWLESS}
+         "mixtral": WINDOWLESS, "llama-mixtral-window": WINDOWLESS}
+# ... and so much that its numbers are shown but not held against the bound.
+OTHERWISE = {"gpt-oss-v4": "llama.cpp rounds the ends of YaRN's ramp, transformers does not",
+             "gpt-oss-mxfp4": "llama.cpp makes activations int8 before it multiplies MXFP4"}
 
 
 def enter():
@@ -221,7 +224,7 @@ def case(name, work):
         if os.path.exists(f):
             os.unlink(f)
     add_tokenizer(folder, gold[0][1].shape[1])
-    row = {"name": name, "notes": [reason] if reason else [], "bad": False}
+    row = {"name": name, "notes": [n for n in (reason, OTHERWISE.get(name)) if n], "bad": False}
     p = subprocess.run(["./lmrun", "convert", folder, ours, "--outtype", "f32", "-q"], stderr=subprocess.PIPE, text=True)
     if p.returncode:
         row["bad"] = True
@@ -233,7 +236,8 @@ def case(name, work):
             continue
         try:
             row[key] = fn()
-            row["bad"] |= not row[key] <= (BOUND_FOLDER if key == "folder" else BOUND)
+            if key == "folder" or name not in OTHERWISE:
+                row["bad"] |= not row[key] <= (BOUND_FOLDER if key == "folder" else BOUND)
         except Fails as e:
             row["notes"].append(str(e))
             row["bad"] |= str(e).startswith("lmrun:")
