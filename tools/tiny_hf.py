@@ -111,7 +111,8 @@ def dense(mt):
                                 cls=tf.Gemma3ForConditionalGeneration, plus=True,
                                 edit=lambda c: no_pattern(c["text_config"]))
     case("gptneox-tanh", tf.GPTNeoXConfig, dict(num_hidden_layers=1, hidden_act="gelu_fast",
-         rope_parameters=rope(partial_rotary_factor=0.25)), edit=old_style)
+         rope_parameters=rope(partial_rotary_factor=0.75)), edit=old_style)
+    case("phi2-tied", tf.PhiConfig, small | dict(tie_word_embeddings=True, rope_parameters=rope(partial_rotary_factor=0.5)))
     case("phi3-mini4", tf.Phi3Config, small | dict(hidden_size=32, num_attention_heads=2, num_key_value_heads=1, sliding_window=None,
          tie_word_embeddings=True, rope_parameters=rope(partial_rotary_factor=0.75)), edit=old_style)
     long = rope() | dict(rope_type="longrope", short_factor=mt.SHORT, long_factor=mt.LONG,
@@ -125,6 +126,9 @@ def dense(mt):
          num_ln_in_parallel_attn=1, ffn_hidden_size=I, bias=False, alibi=False))
     case("cohere2-window", tf.Cohere2Config, dict(num_hidden_layers=2, num_key_value_heads=NKV, logit_scale=0.25,
          sliding_window=6, layer_types=["sliding_attention", "sliding_attention"]))
+
+    case("qwen3-body", tf.Qwen3Config, small | dict(head_dim=16, tie_word_embeddings=True),
+         rename=lambda n: n.removeprefix("model."))                        # as embedding models are saved
 
     out["llama"]["shard"] = "8KB"
     for name in ("llama-linear", "llama-llama3", "llama-yarn", "llama-window", "glm4", "gptneox", "phi2", "nemotron"):
