@@ -36,13 +36,13 @@ KNOWN = {
     "gemma2-27b": "llama.cpp takes this scale in models of 46 layers only",
     "llama-gelu": "llama.cpp has one activation for this architecture",
     "llama-yarn-factor": "llama.cpp does not read the key that its converter writes for attention_factor",
-    "gpt-oss-v4": "llama.cpp wants some layer to slide",
-    "deepseek2-v3": "its converter leaves out the gating function that transformers 5 leaves out of config.json",
+    "gpt-oss-v4": "llama.cpp rounds the ends of YaRN's ramp, transformers does not",
+    "gpt-oss-mxfp4": "llama.cpp makes activations int8 before it multiplies MXFP4",
     "phi3-long": "llama.cpp chooses the factors by the size of the context",
     "smollm3-nope": "llama.cpp: every fourth layer is without positions, whatever the config says",
 }
-# Edits of config.json after which both do the same; without them llama.cpp rounds the bounds of yarn's ramp here.
-EDITS = {"gpt-oss": lambda c: c.update(rope_parameters={"rope_type": "default", "rope_theta": 10000.0})}
+# Edits of config.json after which both do the same: none now.
+EDITS = {}
 # Keys that its converter asks for and transformers 5 leaves out of config.json.
 OLD_KEYS = {
     "GPT2LMHeadModel": lambda c: {"n_ctx": c["n_positions"]},

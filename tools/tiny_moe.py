@@ -92,7 +92,7 @@ case("qwen2moe-sparse", tf.Qwen2MoeConfig, QWEN | dict(num_hidden_layers=4, shar
 case("qwen3moe", tf.Qwen3MoeConfig, QWEN | dict(norm_topk_prob=True, head_dim=16))
 case("qwen3moe-sparse", tf.Qwen3MoeConfig, QWEN | dict(num_hidden_layers=3, norm_topk_prob=False, head_dim=16,
      decoder_sparse_step=1, mlp_only_layers=[1], num_experts=4, num_experts_per_tok=2), edit=v4)
-case("olmoe", tf.OlmoeConfig, dict(intermediate_size=16, num_experts=5, num_experts_per_tok=2, norm_topk_prob=False))
+case("olmoe", tf.OlmoeConfig, dict(intermediate_size=16, num_key_value_heads=NH, num_experts=5, num_experts_per_tok=2, norm_topk_prob=False))
 case("olmoe-norm", tf.OlmoeConfig, dict(num_hidden_layers=1, num_experts=4, num_experts_per_tok=2, norm_topk_prob=True), edit=v4)
 
 GRANITE = dict(embedding_multiplier=3.0, logits_scaling=2.0, residual_multiplier=0.4, attention_multiplier=0.2,
@@ -101,9 +101,10 @@ case("granitemoe", tf.GraniteMoeConfig, GRANITE, edit=v4)
 case("granitemoe-shared", tf.GraniteMoeSharedConfig, GRANITE | dict(num_hidden_layers=1, shared_intermediate_size=20))
 
 OSS = dict(num_local_experts=4, num_experts_per_tok=2, head_dim=16, sliding_window=6, intermediate_size=16)
-case("gpt-oss", tf.GptOssConfig, OSS | dict(rope_parameters=YARN | dict(truncate=False)))
-case("gpt-oss-v4", tf.GptOssConfig, OSS | dict(num_hidden_layers=1, layer_types=["full_attention"], rope_parameters=YARN | dict(
-     truncate=False, rope_theta=500.0)), edit=v4)
+WHOLE = YARN | dict(truncate=False, rope_theta=2.0)     # YaRN's ramp over the whole head: rounding its ends changes nothing
+case("gpt-oss", tf.GptOssConfig, OSS | dict(rope_parameters=WHOLE))
+case("gpt-oss-v4", tf.GptOssConfig, OSS | dict(intermediate_size=8, rope_parameters=YARN | dict(truncate=False, rope_theta=500.0)),
+     edit=v4)
 
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6])
 
@@ -139,7 +140,7 @@ def mx_config(c):
 
 
 case("gpt-oss-mxfp4", tf.GptOssConfig, OSS | dict(num_hidden_layers=2, num_local_experts=3, intermediate_size=32, head_dim=8,
-     rope_parameters=YARN | dict(truncate=False)), fill=fill_mx, after=pack_mx, edit=mx_config)
+     rope_parameters=WHOLE), fill=fill_mx, after=pack_mx, edit=mx_config)
 
 MLA = dict(kv_lora_rank=16, qk_rope_head_dim=8, qk_nope_head_dim=12, v_head_dim=10, moe_intermediate_size=12,
            n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=2, num_key_value_heads=NH, rms_norm_eps=1e-6)
