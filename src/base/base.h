@@ -82,6 +82,15 @@ void lm_buf_free(struct lm_buf *b);
 struct lm_map { const uint8_t *data; size_t size; };
 int lm_map_open(struct lm_map *m, const char *path, struct lm_err *err);
 void lm_map_close(struct lm_map *m);
+/* n bytes from `at` on need not stay in memory; they are read anew when touched. */
+void lm_map_done(const struct lm_map *m, size_t at, size_t n);
+/* A file being written; it takes its name when all of it is there (lm_out_done), else nothing is left of it.  Threads may
+ * write at once; what lies between stays zero. */
+struct lm_out { int fd; char *path, *tmp; bool named; };
+int lm_out_open(struct lm_out *o, const char *path, struct lm_err *err);
+int lm_out_write(const struct lm_out *o, uint64_t at, const void *p, size_t n, struct lm_err *err);
+int lm_out_done(struct lm_out *o, struct lm_err *err);  /* closes it whatever it returns */
+void lm_out_close(struct lm_out *o);                    /* without lm_out_done: as if it had never been begun */
 /* Whole file (or stdin for "-") into *b; LM_ELIMIT beyond `max` bytes. */
 int lm_read_file(struct lm_buf *b, const char *path, size_t max, struct lm_err *err);
 /* Reads past the end yield 0 and set `bad`: parse a whole record, then test `bad` once. */

@@ -33,6 +33,14 @@ void lm_map_close(struct lm_map *m)
 	*m = (struct lm_map){ 0 };
 }
 
+void lm_map_done(const struct lm_map *m, size_t at, size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), end = at + n < m->size ? at + n : m->size;
+	at = (at + page - 1) / page * page;    /* a page shared with what lies beside it stays */
+	end = end / page * page;
+	if (at < end) madvise((void *)(uintptr_t)(m->data + at), end - at, MADV_DONTNEED);
+}
+
 int lm_read_file(struct lm_buf *b, const char *path, size_t max, struct lm_err *err)
 {
 	bool std = strcmp(path, "-") == 0;

@@ -11,7 +11,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_MODEL = 3, CLI_MEMORY = 4,
 struct cli {
 	struct opt_list words;                 /* what is neither option nor verb */
 	/* model */
-	const char *model, *device, *chat_template, *chat_template_file, *kv_k, *kv_v;
+	const char *model, *device, *chat_template, *chat_template_file, *kv_k, *kv_v, *precision, *quantize;
 	int n_threads, n_ctx, n_batch, n_ubatch;
 	/* run */
 	const char *prompt, *file, *system, *system_file, *tokens;
@@ -60,9 +60,10 @@ int embed_main(struct cli *c);
 int classify_main(struct cli *c);
 int rerank_main(struct cli *c);
 int serve_main(struct cli *c);
-/* These two parse their own flags; argv[0] is the verb. */
+/* These parse their own flags; argv[0] is the verb. */
 int inspect_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
+int convert_main(int argc, char **argv);
 
 /* ---- failing: one sentence on stderr ----------------------------------------------------------------- */
 /* Prints "lmrun: <sentence>" and returns `status`. */

@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
 	  NULL },
 	{ "inspect", "FILE", "metadata and tensors of a model file", NULL, inspect_main },
 	{ "show", NULL, NULL, NULL, inspect_main },
+	{ "convert", "MODEL OUT.gguf", "a folder of Hugging Face, or a GGUF, as a GGUF", NULL, convert_main },
 	{ "bench", "-m MODEL...", "speed and memory", NULL, bench_main },
 	{ "version", "", "the version", version_main, NULL },
 	{ "help", "", "this text", help_main, NULL },

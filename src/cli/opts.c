@@ -26,6 +26,11 @@ const struct opt cli_table[] = {
 	{ "--device -dev", "NAME", STR(device), .group = MODEL, .help = "cpu (default), ref, cuda:N, metal" },
 	{ "--cpu-only", NULL, .type = OPT_STR, AT(device), .optional = true, .missing = "cpu", .choices = "cpu", .no_env = true },
 	{ "--list-devices", NULL, FLAG(list_devices), .group = MODEL, .help = "the devices of this build and machine", .no_env = true },
+	{ "--precision --dtype", "TYPE", STR(precision), .group = MODEL, .help = "float weights become f32, f16 or bf16; auto (default): as in the file",
+	  .choices = "auto f32 f16 bf16 float32 float16 bfloat16 half float" },
+	{ "--quantize --quantization", "TYPE", STR(quantize), .group = MODEL,
+	  .help = "the layers' float weights are quantised on load: q8_0 (int8), q4_0 (int4), nf4",
+	  .choices = "none q8_0 int8 nf4 q4_0 int4" },
 
 	{ "--prompt -p", "TEXT", STR(prompt), .group = RUN, .help = "answer this and exit; standard input that is no terminal is added" },
 	{ "--file -f", "FILE", STR(file), .group = RUN, .help = "prompt (or what to score) from a file; - is standard input" },

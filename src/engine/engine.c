@@ -130,14 +130,14 @@ static const char *main_type(const struct file *f)
 	return quant_info((enum dtype)best)->name;
 }
 
-static void describe(struct lm_engine *e, const struct lm_engine_opt *o)
+static void describe(struct lm_engine *e, const struct lm_engine_opt *o, const struct model_opt *w)
 {
 	const struct model_info *m = model_info(e->model);
 	struct lm_model_info *i = &e->info;
 	i->arch = m->arch;
 	i->device = e->device = lm_strdup(e->be->name);
 	if (!i->device) i->device = "";
-	i->quant = main_type(e->file);
+	i->quant = w->quantize != DT_COUNT ? quant_info(w->quantize)->name : main_type(e->file);
 	i->n_ctx_train = m->n_ctx_train;
 	i->n_embd = m->n_embd;
 	i->n_layer = m->n_layer;
@@ -216,17 +216,50 @@ static int list_ends(struct lm_engine *e, struct lm_err *err)
 	return 0;
 }
 
+/* Names of weight types in lm_engine_opt; DT_COUNT: the weights stay as they are. */
+struct type_name { const char *name; enum dtype type; };
+static const struct type_name precisions[] = {
+	{ "auto", DT_COUNT },  { "f32", DT_F32 },  { "float32", DT_F32 },  { "float", DT_F32 }, { "f16", DT_F16 },
+	{ "float16", DT_F16 }, { "half", DT_F16 }, { "bf16", DT_BF16 },	   { "bfloat16", DT_BF16 }, { NULL, DT_COUNT },
+};
+static const struct type_name quants[] = {
+	{ "none", DT_COUNT }, { "q8_0", DT_Q8_0 }, { "int8", DT_Q8_0 }, { "nf4", DT_NF4 },
+	{ "q4_0", DT_Q4_0 },  { "int4", DT_Q4_0 }, { NULL, DT_COUNT },
+};
+
+/* false: there is no such name. */
+static bool find_type(enum dtype *out, const struct type_name *n, const char *name)
+{
+	*out = DT_COUNT;
+	if (!name || !*name) return true;
+	while (n->name && strcmp(n->name, name)) n++;
+	*out = n->type;
+	return n->name != NULL;
+}
+
+static int weight_opt(struct model_opt *w, const struct lm_engine_opt *o, struct lm_err *err)
+{
+	*w = (struct model_opt){ .n_threads = o->n_threads };
+	if (!find_type(&w->precision, precisions, o->precision))
+		return lm_fail(err, LM_EINVAL, "precision '%.40s': there are auto, f32, f16 and bf16", o->precision);
+	if (!find_type(&w->quantize, quants, o->quantize))
+		return lm_fail(err, LM_EINVAL, "quantize '%.40s': there are none, q8_0 (int8), q4_0 (int4) and nf4", o->quantize);
+	return 0;
+}
+
 static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
 {
-	int rc = device_open(&e->be, o->device, o->n_threads, o->cpu_level, err);
-	if (!rc) rc = model_load(&e->model, e->file, e->be, NULL, err);
+	struct model_opt w;
+	int rc = weight_opt(&w, o, err);
+	if (!rc) rc = device_open(&e->be, o->device, o->n_threads, o->cpu_level, err);
+	if (!rc) rc = model_load(&e->model, e->file, e->be, &w, err);
 	if (rc) return rc;
 	e->n_vocab = e->info.n_vocab = model_info(e->model)->n_vocab;
 	e->n_ctx_short = model_info(e->model)->n_ctx_short;
 	if (tok_vocab(e->tok) > e->n_vocab)
 		return lm_fail(err, LM_EFORMAT, "%s: the tokenizer has %d tokens, the output matrix %d rows", o->model,
 		               tok_vocab(e->tok), e->n_vocab);
-	describe(e, o);
+	describe(e, o, &w);
 	rc = make_state(e, o, err);
 	if (!rc) rc = heads_open(e, err);
 	if (!rc) rc = list_ends(e, err);

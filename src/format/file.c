@@ -148,6 +148,16 @@ int tensor_rows(const struct tensor *t, int64_t row, int64_t n, void *dst, struc
 	return 0;
 }
 
+void file_done(const struct file *f, const struct tensor *t)
+{
+	while (t && !t->data && t->how) t = t->how->from;
+	const uint8_t *p = t ? t->data : NULL;
+	for (int i = 0; p && i < f->n_parts; i++) {
+		const struct lm_map *m = &f->part[i];
+		if (p >= m->data && p < m->data + m->size) lm_map_done(m, (size_t)(p - m->data), (size_t)t->size);
+	}
+}
+
 const struct tensor *file_at(const struct file *f, int i)
 {
 	return i >= 0 && i < f->n_tensors ? &f->tensor[i] : NULL;

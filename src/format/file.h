@@ -26,6 +26,9 @@ struct tensor {
 int tensor_rows(const struct tensor *t, int64_t row, int64_t n, void *dst, struct lm_err *err);
 int64_t tensor_n_rows(const struct tensor *t);
 
+/* The caller has read all it wants of t: memory that holds its bytes in the mapping may go (they come back when read). */
+void file_done(const struct file *f, const struct tensor *t);
+
 /* Limits on what a file may claim (docs: RELIABILITY 1). */
 enum { FILE_MAX_TENSORS = 1 << 20, FILE_MAX_KEYS = 1 << 20, FILE_MAX_ARRAY = 64 << 20, FILE_MAX_STRING = 16 << 20 };
 

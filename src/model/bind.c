@@ -168,20 +168,34 @@ int bind_floats(struct binder *b, struct mat *out, const struct tensor *t, int r
 	return m->be->op->import(m->be, out, v, b->err);
 }
 
-/* The type in which a matrix is used.  Only float ones change, and rows that the type has no blocks for do not. */
-static enum dtype wanted(const struct model_opt *o, const struct tensor *t, bool layer)
+/* Matrices of layers that are not quantised with the others: routers decide by small differences, filters and the like
+ * are small. */
+static bool stays_float(const char *name)
 {
+	static const char *const words[] = { ".ffn_gate_inp.", ".ffn_gate_inp_shexp.", ".ssm_conv1d.", ".ssm_a", ".ssm_d",
+					     ".shortconv.conv." };
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strstr(name, words[i])) return true;
+	return false;
+}
+
+/* The type in which a matrix is used.  Only float ones change, and rows that the type has no blocks for do not. */
+static enum dtype wanted(struct binder *b, const struct tensor *t, bool layer)
+{
+	const struct model_opt *o = b->o;
 	bool f = t->type == DT_F32 || t->type == DT_F16 || t->type == DT_BF16;
 
-	if (f && layer && o->quantize != DT_COUNT && quant_row_bytes(o->quantize, t->dim[t->n_dims - 1]) > 0)
-		return o->quantize;
+	if (f && layer && o->quantize != DT_COUNT && !stays_float(t->name)) {
+		if (quant_row_bytes(o->quantize, t->dim[t->n_dims - 1]) > 0) return o->quantize;
+		if (!b->n_odd++) b->odd = t;
+	}
 	return f && o->precision != DT_COUNT ? o->precision : t->type;
 }
 
 int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols, bool layer)
 {
 	struct model *m = b->m;
-	enum dtype type = wanted(b->o, t, layer);
+	enum dtype type = wanted(b, t, layer);
 	const struct dtype_info *info = quant_info(type);
 	int64_t stride = quant_row_bytes(type, cols);
 	const void *data;
@@ -191,6 +205,7 @@ int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int r
 		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies",
 			       t->name, info ? info->name : "unknown", m->be->name);
 	if ((rc = model_make(m, t, type, b->o->n_threads, &data, b->err))) return rc;
+	if (data != t->data) file_done(b->f, t);
 	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = type };
 	return m->be->op->import(m->be, out, data, b->err);
 }
@@ -380,12 +395,15 @@ static int bind_all(struct binder *b)
 int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias,
 	       const struct model_opt *o, struct lm_err *err)
 {
-	struct binder b = { m, f, alias, n_alias, o, NULL, 0, err };
+	struct binder b = { .m = m, .f = f, .alias = alias, .n_alias = n_alias, .o = o, .err = err };
 	int rc;
 
 	m->info.f32_weights = true;
 	b.bound = lm_calloc((size_t)file_count(f), sizeof *b.bound);
 	rc = b.bound ? bind_all(&b) : lm_fail(err, LM_ENOMEM, "out of memory for %d tensors", file_count(f));
+	if (!rc && b.n_odd)
+		lm_log(LM_LOG_INFO, "%d matrices stay in floats: their rows are no whole blocks of %s (%s has %lld columns)",
+		       b.n_odd, quant_info(o->quantize)->name, b.odd->name, (long long)b.odd->dim[b.odd->n_dims - 1]);
 	lm_free(b.bound);
 	return rc;
 }

@@ -111,8 +111,7 @@ void state_free(struct state *s)
 	if (!s) return;
 	struct fwd *f = &s->f;
 	struct mat *const act[] = {
-		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &f->y2, &f->r, &f->rw, &f->sel, &s->logits, &s->hx,
-		&s->hy
+		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &f->y2, &f->r, &f->rw, &f->sel, &s->logits, &s->hx, &s->hy
 	};
 	for (int il = 0; s->kv && il < s->m->hp.n_layer; il++) {
 		if (shares_kv(s->m, il)) continue;

@@ -647,6 +647,8 @@ static int set_part(struct load *l, enum part part)
 		 : part == PRE_TOKENIZER ? split_new(&t->split, j, err)
 		 : part == DECODER       ? decoder_new(&t->decoder, j, err)
 					 : post_set(l->t, j, l->err);
+	if (part == NORMALIZER) t->spec_norm = json_incref(j);
+	if (part == PRE_TOKENIZER) t->spec_split = json_incref(j);
 	json_decref(j);
 	return rc;
 }

@@ -36,6 +36,8 @@ void tok_free(struct tok *t)
 	norm_free(t->norm);
 	split_free(t->split);
 	decoder_free(t->decoder);
+	json_decref(t->spec_norm);
+	json_decref(t->spec_split);
 	lm_pages_free(t->piece, (size_t)t->cap * sizeof *t->piece);
 	lm_pages_free(t->merge, t->merge_bytes);
 	lm_free(t->shown);
@@ -54,8 +56,8 @@ int tok_parts(struct tok *t, json_t *norm, json_t *pre, json_t *dec, struct lm_e
 	if (!rc) rc = norm_new(&t->norm, norm, err);
 	if (!rc) rc = split_new(&t->split, pre, err);
 	if (!rc) rc = decoder_new(&t->decoder, dec, err);
-	json_decref(norm);
-	json_decref(pre);
+	t->spec_norm = norm;
+	t->spec_split = pre;
 	json_decref(dec);
 	return rc;
 }

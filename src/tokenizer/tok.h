@@ -19,6 +19,13 @@ int tok_load(struct tok **out, const struct file *f, struct lm_err *err);
 int tok_open(struct tok **out, const char *path, struct lm_err *err);
 /* For a model without one: it encodes nothing (LM_EUNSUPPORTED), and ids have no text. */
 int tok_none(struct tok **out, struct lm_err *err);
+/* The tokenizer as the metadata of a GGUF (tokenizer.ggml.*), for a model of n_vocab tokens.  LM_EUNSUPPORTED names the
+ * component that GGUF has no words for. */
+struct gguf_keys;
+int tok_export(const struct tok *t, int n_vocab, struct gguf_keys *k, struct lm_err *err);
+/* Do both give the same ids for texts that try what tokenizers differ in?  0: yes, 1: no, and *err says for which; or a
+ * negative code. */
+int tok_compare(const struct tok *a, const struct tok *b, struct lm_err *err);
 void tok_free(struct tok *t);
 /* Like snprintf: writes at most `cap` ids and returns how many the text has; negative lm_code on error (LM_ENOMEM,
  * LM_ELIMIT: over 256 MiB of text, or 8 MiB without a place to cut).  Special tokens are matched in the raw text,

@@ -112,7 +112,7 @@ static int load_tokens(struct tok *t, struct lm_err *err)
 	for (; !rc && i < t->n && file_arr_str_next(t->file, key, &at, &s, &len); i++) {
 		unsigned type = t->piece[i].type;
 		if (i == 0) t->base = s;
-		if (type == TYPE_USER && !t->bytes && memchr(s, ' ', len)) rc = restore(t, i, s, len, err);
+		if (type == TYPE_USER && !t->bytes && !t->inverted && memchr(s, ' ', len)) rc = restore(t, i, s, len, err);
 		else rc = vocab_set(t, i, s, len, type, err);
 	}
 	if (!rc && i < t->n) rc = lm_fail(err, LM_EFORMAT, "%s is not an array of strings", key);

@@ -125,6 +125,7 @@ struct tok {
 	struct norm *norm;
 	struct split *split;
 	struct decoder *decoder;
+	json_t *spec_norm, *spec_split; /* what norm and split were made from; NULL: none.  export.c compares them */
 	int32_t before[MAX_POST], after[MAX_POST]; /* post-processor */
 	int n_before, n_after;
 	struct pair_part pair[MAX_PAIR];           /* the same for two texts, in order */
