@@ -155,10 +155,12 @@ bench: lmrun models
 	./lmrun bench -m models/SmolLM2-135M-Instruct.Q4_1.gguf -m models/gemma-3-270m-q4_k_m.gguf
 bench-peers: lmrun models
 	@python3 tools/bench_peers.py
-# the tokenizers against their reference libraries (downloads packages once, about 10 minutes)
+# the tokenizers against their reference libraries, and converted models in llama.cpp (downloads packages and builds
+# llama.cpp once, about 30 minutes)
 conformance: lmrun models
 	@python3 tools/conformance_tok.py
 	@python3 tools/conformance_chat.py build/conformance/templates build/conformance/vocab models
+	@python3 tools/conformance_models.py
 
 install: lmrun
 	install -Dm755 lmrun $(DESTDIR)$(PREFIX)/bin/lmrun
@@ -176,11 +178,13 @@ fuzz-%:
 # folders of src that a target needs; all without a line here
 FUZZ_gguf := base quant format
 FUZZ_hfmap := base quant format
+FUZZ_adapter := base quant format
 FUZZ_hfjson := base quant format tokenizer
 FUZZ_tok := base quant format tokenizer
 FUZZ_spm := base quant format tokenizer
 FUZZ_jinja := base quant format tokenizer
 FUZZ_answer := base quant format tokenizer
+FUZZ_layouts := base quant format
 FUZZ_safetensors := base quant format
 FUZZ_torch := base quant format
 fuzz_objs = $(filter $(foreach d,$(or $(FUZZ_$(1)),$(DIRS)),$(BUILD)/src/$(d)/%),$(LIBOBJ))

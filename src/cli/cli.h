@@ -13,6 +13,8 @@ struct cli {
 	/* model */
 	const char *model, *device, *chat_template, *chat_template_file, *kv_k, *kv_v, *precision, *quantize;
 	int n_threads, n_ctx, n_batch, n_ubatch;
+	struct opt_list lora, lora_scaled;
+	struct lm_lora *adapter; int n_adapter; /* both of them, in the order of loading */
 	/* run */
 	const char *prompt, *file, *system, *system_file, *tokens;
 	int n_predict;
@@ -42,6 +44,9 @@ void cli_defaults(struct cli *c);
 /* Defaults, environment, argv[1..argc); checks what belongs together.  LM_EINVAL with one sentence. */
 int cli_parse(struct cli *c, int argc, char **argv, struct lm_err *err);
 void cli_free(struct cli *c);
+/* --lora PATH (or PATH:WEIGHT) and --lora-scaled PATH:WEIGHT, each maybe a list "a,b", taken apart in place; *out is for
+ * lm_free even when it fails. */
+int cli_adapters(struct lm_lora **out, int *n, const struct opt_list *plain, const struct opt_list *scaled, struct lm_err *err);
 /* "1,2,3" (commas or blanks, brackets allowed) to ids; *ids is for lm_free.  LM_EINVAL names the bad one. */
 int cli_ids(const char *text, int32_t **ids, int *n, struct lm_err *err);
 /* The same from a JSON array. */

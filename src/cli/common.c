@@ -122,6 +122,8 @@ int cli_open(struct lm_engine **e, const struct cli *c, bool vocab_only, const c
 				   .kv_type = kv_type   ? kv_type
 					      : c->kv_k ? c->kv_k
 							: c->kv_v,
+				   .lora = c->adapter,
+				   .n_lora = c->n_adapter,
 				   .cpu_level = getenv("LMRUN_CPU"),
 				   .precision = c->precision,
 				   .quantize = c->quantize,

@@ -25,6 +25,8 @@ const struct opt cli_table[] = {
 	{ "--model -m", "FILE", STR(model), .group = MODEL, .help = "the model: a GGUF file, a folder with one, or a Hugging Face folder" },
 	{ "--device -dev", "NAME", STR(device), .group = MODEL, .help = "cpu (default), ref, cuda:N, metal" },
 	{ "--cpu-only", NULL, .type = OPT_STR, AT(device), .optional = true, .missing = "cpu", .choices = "cpu", .no_env = true },
+	{ "--lora", "PATH", .type = OPT_LIST, AT(lora), .group = MODEL, .help = "a LoRA adapter: PEFT folder or GGUF; repeatable, or A,B" },
+	{ "--lora-scaled", "PATH:S", .type = OPT_LIST, AT(lora_scaled), .group = MODEL, .help = "the same at weight S; repeatable, or A:S,B:T" },
 	{ "--list-devices", NULL, FLAG(list_devices), .group = MODEL, .help = "the devices of this build and machine", .no_env = true },
 	{ "--precision --dtype", "TYPE", STR(precision), .group = MODEL, .help = "float weights become f32, f16 or bf16; auto (default): as in the file",
 	  .choices = "auto f32 f16 bf16 float32 float16 bfloat16 half float" },
@@ -263,6 +265,7 @@ int cli_parse(struct cli *c, int argc, char **argv, struct lm_err *err)
 	cli_defaults(c);
 	int rc = opt_parse(c, cli_table, n_cli_table, argc, argv, &c->words, err);
 	if (!rc && c->logit_bias.n) rc = parse_bias(c, err);
+	if (!rc) rc = cli_adapters(&c->adapter, &c->n_adapter, &c->lora, &c->lora_scaled, err);
 	if (!rc) rc = check(c, err);
 	if (rc) return rc;
 	if (c->seed_given && c->sampling.seed == UINT64_MAX) c->seed_given = false;   /* -s -1 */
@@ -282,4 +285,7 @@ void cli_free(struct cli *c)
 	opt_list_free(&c->words);
 	opt_list_free(&c->stop);
 	opt_list_free(&c->logit_bias);
+	opt_list_free(&c->lora);
+	opt_list_free(&c->lora_scaled);
+	lm_free(c->adapter);
 }

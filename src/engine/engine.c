@@ -252,7 +252,7 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 	struct model_opt w;
 	int rc = weight_opt(&w, o, err);
 	if (!rc) rc = device_open(&e->be, o->device, o->n_threads, o->cpu_level, err);
-	if (!rc) rc = model_load(&e->model, e->file, e->be, &w, err);
+	if (!rc) rc = adapt_load(e, o, &w, err);
 	if (rc) return rc;
 	e->n_vocab = e->info.n_vocab = model_info(e->model)->n_vocab;
 	e->n_ctx_short = model_info(e->model)->n_ctx_short;
@@ -334,6 +334,7 @@ void lm_engine_close(struct lm_engine *e)
 	kv_free(e->pool);
 	state_free(e->state);
 	model_free(e->model);
+	adapt_free(e);
 	backend_free(e->be);
 	chat_free(e->chat);
 	chat_free(e->chat_tools);

@@ -7,7 +7,7 @@
 #include "engine/lmrun.h"
 #include "engine/sampler.h"
 #include "engine/stop.h"
-#include "model/model.h"
+#include "model/lora.h"
 #include "tokenizer/answer.h"
 #include "tokenizer/chat.h"
 #include "tokenizer/tok.h"
@@ -44,6 +44,7 @@ struct lm_request {
 	bool extended;                           /* longer than n_ctx_short; its blocks are not shared */
 	double t_start, t_first;
 	struct kv_seq kv;
+	uint64_t salt;                           /* stands for p.lora in the prefix cache */
 	struct sampler *smp;
 	struct tok_stream ts;
 	struct stop stop;
@@ -80,6 +81,10 @@ struct lm_engine {
 	bool asks_tools;                             /* the template knows no tools: chat_with_tools asks for hermes' form */
 	struct backend *be;
 	struct model *model;
+	struct file *view;                           /* the file as an adapter replaces some of its tensors; or NULL */
+	struct adapter **adapter; int n_lora;
+	float *lora_scale;                           /* of requests that say nothing */
+	uint32_t salt_key[2];
 	int (*forward)(const struct model *, struct state *, const struct batch *, float *, struct lm_err *);   /* tests fake it */
 	struct lm_model_info info;
 	char *name, *path, *device;
@@ -105,6 +110,7 @@ struct lm_engine {
 	int32_t *token, *pos, *seq; uint8_t *want;   /* [n_batch] */
 	const int32_t *table[MAX_RUN];
 	uint8_t extended[MAX_RUN];
+	const float *lora[MAX_RUN];                  /* weights of the adapters */
 	float *out; size_t n_out;                    /* logits of the step: floats allocated */
 	float *row;                                  /* [n_vocab] log-probabilities for on_logits */
 	struct lm_lp *top;                           /* [100] */
@@ -131,6 +137,11 @@ void embed_cancel(struct lm_engine *e);          /* all jobs: the engine is clos
 void embed_free(struct lm_engine *e);
 /* texts.c: what the files say about labels and prompts. */
 int heads_open(struct lm_engine *e, struct lm_err *err);
+/* adapt.c: the adapters of the options, and with them the model.  e->file and e->be are there. */
+int adapt_load(struct lm_engine *e, const struct lm_engine_opt *o, const struct model_opt *how, struct lm_err *err);
+void adapt_free(struct lm_engine *e);
+/* The weights that a request asks for, into its arena, and its salt. */
+int adapt_request(struct lm_request *r, const struct lm_prompt *p, struct lm_err *err);
 
 /* reader.c: is this control token one that the answer's format writes? */
 bool reader_marks(const struct lm_engine *e, int32_t id);

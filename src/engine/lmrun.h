@@ -47,6 +47,8 @@ struct lm_prompt {
 	bool prompt_logprobs;              /* LM_PROMPT events with the log-probability of each prompt token */
 	bool special;                      /* show control tokens in the text */
 	bool markers;                      /* of the control tokens show those that lm_reader looks for */
+	const float *lora; int n_lora;     /* the weight of each adapter, in the order of the engine's options; NULL: as
+	                                      given there */
 	struct lm_sampling sampling;
 	/* Optional: called from the engine thread after each event, never after lm_request_free.  It must not call lm_*. */
 	void (*notify)(void *ud); void *notify_ud;
@@ -82,6 +84,7 @@ struct lm_model_info {
 	uint64_t kv_bytes;                 /* of the whole context; committed as it fills */
 	double t_load;
 	bool has_chat_template, add_bos, untested;
+	int n_lora;
 };
 const struct lm_model_info *lm_info(const struct lm_engine *e);
 

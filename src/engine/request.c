@@ -189,8 +189,11 @@ static int build(struct lm_request *r, const struct lm_prompt *p, struct lm_err 
 	if (!r->arena) return lm_fail(err, LM_ENOMEM, "out of memory for a request");
 	int rc = take_prompt(r, p, err);
 	if (!rc) rc = copy_stops(r, p, err);
+	if (!rc) rc = adapt_request(r, p, err);
 	if (!rc) rc = sampler_new(&r->smp, &p->sampling, e->n_vocab, e->end, e->n_end, err);
+	const float *lora = r->p.lora;
 	r->p = *p;
+	r->p.lora = lora;
 	r->p.text = NULL;
 	r->p.ids = NULL;
 	r->p.stop = r->stop.s;

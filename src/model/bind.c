@@ -272,6 +272,7 @@ static int bind_slot(struct binder *b, const struct slot *s, int il)
 	else rc = bind_matrix(b, out, t, rows, cols, l && s->rows != EXPERTS);
 	if (rc) return rc;
 	bind_count(b, t, out, l != NULL, 1, 1);
+	if (s->rows != ONE) m->weight[m->n_weight++] = (struct weight){ t->name, *out };
 	return 0;
 }
 
@@ -400,7 +401,8 @@ int model_bind(struct model *m, const struct file *f, const struct alias *alias,
 
 	m->info.f32_weights = true;
 	b.bound = lm_calloc((size_t)file_count(f), sizeof *b.bound);
-	rc = b.bound ? bind_all(&b) : lm_fail(err, LM_ENOMEM, "out of memory for %d tensors", file_count(f));
+	m->weight = lm_new(m->arena, struct weight, file_count(f));
+	rc = b.bound && m->weight ? bind_all(&b) : lm_fail(err, LM_ENOMEM, "out of memory for %d tensors", file_count(f));
 	if (!rc && b.n_odd)
 		lm_log(LM_LOG_INFO, "%d matrices stay in floats: their rows are no whole blocks of %s (%s has %lld columns)",
 		       b.n_odd, quant_info(o->quantize)->name, b.odd->name, (long long)b.odd->dim[b.odd->n_dims - 1]);

@@ -6,7 +6,7 @@ static void embed(const struct fwd *f)
 	const struct model *m = f->m;
 	struct seqs by_pos = *f->at;
 
-	f->be->op->embed(f->be, f->x, &m->embd, f->at, m->hp.embed_scale);
+	fwd_embed(f, f->x);
 	if (m->pos_embd.base) { /* learned positions: rows chosen by position instead of token */
 		by_pos.token = f->at->pos;
 		f->be->op->embed(f->be, f->h, &m->pos_embd, &by_pos, 1);
@@ -36,8 +36,8 @@ static void head(const struct fwd *f, struct mat h, float *out)
 			y = (struct mat){
 				to, 0, n, hp->n_vocab, (int64_t)hp->n_vocab * (int64_t)sizeof(float), DT_F32
 			};
-		f->be->op->linear(f->be, &(struct lin){ y, &m->head, &m->bhead, hp->logit_scale }, 1,
-				  mat_rows(h, i, n));
+		fwd_linear_at(f, &(struct lin){ y, &m->head, &m->bhead, hp->logit_scale }, 1, mat_rows(h, i, n),
+			      f->st->want + i);
 		if (hp->logit_softcap > 0) f->be->op->softcap(f->be, y, hp->logit_softcap);
 		if (!f->be->host) f->be->op->read(f->be, to, &y);
 	}

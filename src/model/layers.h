@@ -77,6 +77,7 @@ struct layer {
 	struct mat sh_gate;                        /* sigmoid(sh_gate x) weighs it; base NULL: it counts in full */
 	int n_ff_sh;
 };
+struct weight { const char *name; struct mat w; };
 struct model {
 	struct hparams hp;
 	struct model_info info;
@@ -87,6 +88,8 @@ struct model {
 	struct heads heads;
 	struct layer *layer;
 	struct made *made;
+	struct weight *weight; int n_weight;       /* the matrices that tensors of the file were bound to */
+	struct lora *lora;                         /* adapters; NULL: none.  lora.c */
 	int max_q, max_kv, max_o, max_ff;          /* widest rows over the layers; max_kv serves k and v */
 	bool shared;                               /* some layer has a shared expert: a second branch */
 };
@@ -125,6 +128,13 @@ void fwd_block(const struct fwd *f, int il);
 void fwd_rope(const struct fwd *f, struct mat x, int head_dim, const struct layer *l);
 /* y = w.down(act(w.gate h) * w.up h) of n_ff. */
 void fwd_dense(const struct fwd *f, const struct ffnw *w, int n_ff, struct mat y);
+/* Every product with a weight of the model goes through these: op->linear, then what the adapters of each row's sequence
+ * add.  The rows of x are those of the batch; or, with fwd_linear_at, x's row i belongs to batch row row[i].  lora.c */
+void fwd_linear(const struct fwd *f, const struct lin *l, int n, struct mat x);
+void fwd_linear_at(const struct fwd *f, const struct lin *l, int n, struct mat x, const int32_t *row);
+void fwd_embed(const struct fwd *f, struct mat y);                   /* the tokens' embeddings */
+int lora_rank(const struct model *m);                                /* widths of the two scratch matrices; 0: no adapter */
+int lora_width(const struct model *m);
 
 /* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn.  One file
  * each: mix_attn.c, ffn.c, ...  block.c lists them; an entry is NULL until the mechanism is built. */
@@ -144,6 +154,7 @@ struct state {
 	struct mat logits;                         /* device scratch; base NULL on devices of host memory */
 	struct mat hx, hy;                         /* HEAD_ROWS rows in and out of a head's stage; base NULL: no heads */
 	int32_t *type;                             /* [n_batch] zeros: the token type of rows that have none given */
+	struct mat lora_t, lora_y;                 /* A x, and a stretch of B (A x); empty without adapters */
 	int32_t *want;                             /* [n_batch] indices of the wanted rows */
 	model_tap *tap;
 	void *tap_ud;

@@ -64,6 +64,9 @@ struct batch {                   /* n rows to push through the network, any mix 
 	struct seqs at;              /* n = at.n_rows; rows of one sequence adjacent, positions ascending */
 	const uint8_t *want;         /* [n] 1 = this row's output is needed */
 	const uint8_t *extended;     /* [n_seqs] this sequence is longer than n_ctx_short; NULL: none is */
+	/* [n_seqs] the weight of each adapter (model/lora.h) for the sequence; NULL, or an entry NULL: those given at load.
+	 * A sequence's result does not depend on the weights of others. */
+	const float *const *lora;
 	bool hidden;                 /* the output is the row after the last norm, [n_embd], instead of its logits */
 	const int32_t *type;         /* [n] token types, where the model has them; NULL: all 0 */
 };

@@ -80,6 +80,10 @@ static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struc
 		if (act[i].cols && (rc = s->be->op->alloc(s->be, act[i].m, n_batch, act[i].cols,
 							  act[i].m == &f->sel ? DT_I32 : DT_F32, err)))
 			return rc;
+	if (lora_rank(m)) {
+		if ((rc = s->be->op->alloc(s->be, &s->lora_t, n_batch, lora_rank(m), DT_F32, err))) return rc;
+		if ((rc = s->be->op->alloc(s->be, &s->lora_y, n_batch, lora_width(m), DT_F32, err))) return rc;
+	}
 	if (!s->be->host)
 		return s->be->op->alloc(s->be, &s->logits, logit_rows(n_batch),
 					m->hp.n_vocab, DT_F32, err);
@@ -111,7 +115,8 @@ void state_free(struct state *s)
 	if (!s) return;
 	struct fwd *f = &s->f;
 	struct mat *const act[] = {
-		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &f->y2, &f->r, &f->rw, &f->sel, &s->logits, &s->hx, &s->hy
+		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &f->y2, &f->r, &f->rw, &f->sel, &s->logits, &s->hx, &s->hy,
+		&s->lora_t, &s->lora_y
 	};
 	for (int il = 0; s->kv && il < s->m->hp.n_layer; il++) {
 		if (shares_kv(s->m, il)) continue;
@@ -128,7 +133,8 @@ void state_free(struct state *s)
 
 uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtype kv)
 {
-	uint64_t row = (uint64_t)(3 * m->hp.n_embd + m->max_q + 2 * m->max_kv + m->max_o + 2 * m->max_ff) *
+	uint64_t row = (uint64_t)(3 * m->hp.n_embd + m->max_q + 2 * m->max_kv + m->max_o + 2 * m->max_ff + lora_rank(m) +
+				  lora_width(m)) *
 		       sizeof(float);
 	uint64_t per_block = 0;
 
