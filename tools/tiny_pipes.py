@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 
-import numpy as np
+import gguf
 import torch
 import transformers as tf
 from safetensors.torch import load_file, save_file
@@ -130,6 +130,40 @@ def cross():
     return {"pairs": PAIRS, "scores": [float(x) for x in ce.predict(PAIRS)]}
 
 
+def ranker():
+    """A GGUF as llama.cpp's converter makes of Qwen3-Reranker: rows of the head for yes and no, its question as a template."""
+    path, form = f"{OUT}/ranker.gguf", "query : {query} . is it {document} ."
+    model = tf.Qwen3Model.from_pretrained(f"{OUT}/last", dtype=torch.float32, attn_implementation="eager").eval()
+    head = 0.1 * torch.randn(2, H, generator=torch.Generator().manual_seed(17))
+    w = gguf.GGUFWriter(path, "qwen3")
+    for key, v in {"block_count": 2, "context_length": 40, "embedding_length": H, "feed_forward_length": I, "attention.head_count": NH,
+                   "attention.head_count_kv": 2, "attention.key_length": 16, "attention.value_length": 16, "pooling_type": 4}.items():
+        w.add_uint32(f"qwen3.{key}", v)
+    w.add_float32("qwen3.attention.layer_norm_rms_epsilon", model.config.rms_norm_eps)
+    w.add_float32("qwen3.rope.freq_base", model.config.rope_parameters["rope_theta"])
+    w.add_array("qwen3.classifier.output_labels", ["yes", "no"])
+    w.add_tokenizer_model("bert")
+    w.add_token_list([t if t[0] == "[" else t[2:] if t.startswith("##") else "\u2581" + t for t in WORDS] + [f"[unused{i}]" for i in range(V - len(WORDS))])
+    w.add_token_types([3 if i < 4 else 1 for i in range(V)])
+    w.add_unk_token_id(1), w.add_sep_token_id(3), w.add_pad_token_id(0), w.add_bos_token_id(2)
+    w.add_string("tokenizer.chat_template.rerank", form)
+    for name, p in model.state_dict().items():
+        for a, b in ((r"^embed_tokens", "token_embd"), (r"^norm", "output_norm"), (r"^layers\.(\d+)\.", r"blk.\1."),
+                     (r"self_attn\.([qkv])_(proj|norm)", lambda m: "attn_" + m[1] + ("_norm" if m[2] == "norm" else "")),
+                     (r"self_attn\.o_proj", "attn_output"), (r"input_layernorm", "attn_norm"), (r"post_attention_layernorm", "ffn_norm"),
+                     (r"mlp\.(\w+)_proj", r"ffn_\1")):
+            name = re.sub(a, b, name)
+        w.add_tensor(name, p.numpy())
+    w.add_tensor("cls.output.weight", head.numpy())
+    w.write_header_to_file(), w.write_kv_data_to_file(), w.write_tensors_to_file(), w.close()
+    tok, scores = Tokenizer.from_file(f"{OUT}/last/tokenizer.json"), []
+    for query, text in PAIRS[:1] + PAIRS[4:]:
+        ids = tok.encode(form.replace("{query}", query).replace("{document}", text), add_special_tokens=False).ids
+        with torch.no_grad():
+            scores.append(float(torch.softmax(head @ model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1], 0)[0]))
+    return {"pairs": PAIRS[:1] + PAIRS[4:], "scores": scores}
+
+
 def classes(name, model, seed, bert, **kw):
     model = model.eval()
     randomise(model, seed)
@@ -172,7 +206,7 @@ def renamed():
 
 def main():
     decoder = BASE | dict(num_key_value_heads=2)
-    gold = {"embed": embedder(), "pool": pooled(), "last": last(), "cross": cross(),
+    gold = {"embed": embedder(), "pool": pooled(), "last": last(), "cross": cross(), "ranker": ranker(),
             "sst": classes("sst", tf.DistilBertForSequenceClassification(tf.DistilBertConfig(
                 dim=H, n_layers=1, n_heads=NH, hidden_dim=I, vocab_size=V, max_position_embeddings=40, num_labels=2,
                 id2label={0: "NEGATIVE", 1: "POSITIVE"}, label2id={"NEGATIVE": 0, "POSITIVE": 1})), 11, True),

@@ -113,6 +113,9 @@ class Encoders(Case):
         self.assertEqual(scores, sorted(scores, reverse=True))
         best = self.ok("rerank", "-m", at("cross"), "-p", "one cat", "--top-n", "1", *texts).split("\t")
         self.assertEqual(best[2], texts[got[0]["index"]] + "\n")
+        for (query, text), want in zip(GOLD["ranker"]["pairs"], GOLD["ranker"]["scores"], strict=True):
+            got = json.loads(self.ok("rerank", "-m", at("ranker.gguf"), "--json", "--device", "ref", "--query", query, text))
+            self.close([got["results"][0]["relevance_score"]], [want], query)
         self.fails(2, "what to look for", "rerank", "-m", at("cross"), stdin="a\n")
 
     def test_what_a_model_cannot(self):
