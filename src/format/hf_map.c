@@ -333,6 +333,14 @@ bool hf_knows(const struct hf_map *m, const char *name)
 	return row_of(m, name, &suffix, &layer, &expert) != NULL;
 }
 
+bool hf_skips(const struct hf_map *m, const char *name)
+{
+	const char *suffix;
+	int layer, expert;
+	const struct hf_name *row = row_of(m, name, &suffix, &layer, &expert);
+	return row && row->op == hf_skip;
+}
+
 int hf_map_tensor(struct hf_map *m, const struct tensor *t, bool rows)
 {
 	const char *suffix = "";

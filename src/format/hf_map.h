@@ -78,6 +78,8 @@ extern const int hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc;
 const struct hf_family *hf_family_of(const char *gguf, int i);
 /* Has m->fam a row for this name? */
 bool hf_knows(const struct hf_map *m, const char *name);
+/* Is the row for this name one of what the family's models leave out? */
+bool hf_skips(const struct hf_map *m, const char *name);
 /* Emits what t, the checkpoint's tensor or (rows) something with a row for each of its rows, becomes. */
 int hf_map_tensor(struct hf_map *m, const struct tensor *t, bool rows);
 

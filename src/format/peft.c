@@ -163,11 +163,12 @@ static enum kind kind_of(struct peft *p, const char *name, const char **module)
 	return OTHER;
 }
 
-/* The tensor beside `name`, with `mark` instead of the mark that is there. */
+/* The tensor beside `name`, with `other` instead of `mark`; NULL when there is none, or no such mark. */
 static const struct tensor *beside(struct peft *p, const char *name, const char *mark, const char *other)
 {
 	const char *at = strstr(name, mark);
 	struct lm_buf b = { 0 };
+	if (!at) return NULL;
 	lm_buf_add(&b, name, (size_t)(at - name));
 	lm_buf_str(&b, other);
 	lm_buf_str(&b, at + strlen(mark));

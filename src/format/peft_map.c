@@ -84,7 +84,8 @@ int peft_map_tensor(struct peft_map *p, const char *name, const struct tensor *t
 	if ((rc = hf_map_tensor(&p->m, &as, !values))) return rc;
 	n = f->n_tensors;
 	f->n_tensors = 0;
-	if (n < 1 || n > cap) return lm_fail(err, LM_EUNSUPPORTED, "%s: an adapter cannot change this tensor", t->name);
+	if (n > cap || (n < 1 && !hf_skips(&p->m, name)))
+		return lm_fail(err, LM_EUNSUPPORTED, "%s: an adapter cannot change this tensor", t->name);
 	for (int i = 0; i < n; i++) {
 		out[i] = f->tensor[i];
 		if ((p->m.fam->flags & HF_UNPERMUTED) && !base_in_halves(p->base, p->arch))

@@ -9,6 +9,6 @@ int peft_map_new(struct peft_map **out, struct adapter *a, const struct file *ba
 void peft_map_free(struct peft_map *m);
 /* t has a row for each row of the checkpoint's tensor `name` and must live as long as the adapter; out[0..n): the base's
  * tensors that these rows belong to, the count returned.  values: t is the tensor itself, so that what is computed from its
- * elements (1 + w) applies.  LM_EFORMAT: the architecture has no such name. */
+ * elements (1 + w) applies.  0: a tensor that the family's models leave out (of an image encoder).  LM_EFORMAT: the architecture has no such name. */
 int peft_map_tensor(struct peft_map *m, const char *name, const struct tensor *t, bool values, struct tensor *out, int cap,
                     struct lm_err *err);

@@ -52,7 +52,8 @@ static const struct mat *weight_of(const struct model *m, const char *name)
 static const char *const products[] = {
 	"ssm_in",	 "ssm_out",	  "ssm_x",
 	"attn_q",	 "attn_k",	  "attn_v",	   "attn_qkv",	      "attn_output",	  "attn_q_a",  "attn_q_b",
-	"attn_kv_a_mqa", "ffn_gate",	  "ffn_up",	   "ffn_down",	      "ffn_gate_inp",	  "ffn_gate_shexp",
+	"attn_kv_a_mqa", "ffn_gate",	  "ffn_up",	   "ffn_down",	      "ffn_gate_inp",	  "ssm_in",    "ssm_out",
+	"ssm_x",	 "ssm_dt",	  "shortconv.in_proj", "shortconv.out_proj", "ffn_gate_shexp",
 	"ffn_up_shexp",	 "ffn_down_shexp", "ffn_gate_inp_shexp",
 };
 
@@ -63,7 +64,10 @@ static bool is_product(const struct model *m, const char *name)
 	int il, end = 0;
 
 	if (!strcmp(name, "output.weight") || !strcmp(name, "token_embd.weight")) return true;
-	if (sscanf(name, "blk.%d.%63[a-z0-9_].weight%n", &il, part, &end) != 2 || !end || name[end]) return false;
+	if (sscanf(name, "blk.%d.%63[a-z0-9_.]%n", &il, part, &end) != 2 || name[end]) return false;
+	char *dot = strrchr(part, '.');
+	if (!dot || strcmp(dot, ".weight")) return false;
+	*dot = 0;
 	size_t i = 0, n = sizeof products / sizeof *products;
 	while (i < n && strcmp(part, products[i])) i++;
 	snprintf(gate, sizeof gate, "blk.%d.ffn_gate_inp_shexp.weight", il);
@@ -143,8 +147,8 @@ int model_lora(struct model *m, const struct adapter *const *a, const float *wei
 
 	for (int i = 0; i < n; i++) all += a[i]->n_low;
 	if (l) l->lin = lm_new(m->arena, struct part, all);
-	if (l) l->embd = lm_new(m->arena, struct part, n);
-	if (l) l->head = lm_new(m->arena, struct part, n);
+	if (l) l->embd = lm_new(m->arena, struct part, all);     /* a file may name one tensor in two ways */
+	if (l) l->head = lm_new(m->arena, struct part, all);
 	if (!l || !w || !l->lin || !l->embd || !l->head) return lm_fail(err, LM_ENOMEM, "out of memory for %d adapters", n);
 	memcpy(w, weight, (size_t)n * sizeof *w);
 	l->n = n;

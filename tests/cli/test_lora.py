@@ -91,6 +91,17 @@ class Lora(Case):
                     f.write(tensors(names))
                 self.refused(want, d)
 
+    def test_names_that_hold_the_adapters_name(self):
+        with open(os.path.join(A, "adapter_model.safetensors"), "rb") as f:
+            b = f.read()
+        n = struct.unpack_from("<Q", b)[0]
+        head = b[8:8 + n].decode().replace(".lora_A.weight", ".lora_A.default.weight").replace(".lora_B.weight", ".lora_B.default.weight")
+        with tempfile.TemporaryDirectory() as d:
+            shutil.copy(os.path.join(A, "adapter_config.json"), d)
+            with open(os.path.join(d, "adapter_model.safetensors"), "wb") as f:
+                f.write(struct.pack("<Q", len(head)) + head.encode() + b[8 + n:])
+            self.assertEqual(self.score("--lora", d), self.score("--lora", A))
+
     def test_two_that_replace_weights(self):
         cfg = read(os.path.join(A, "adapter_config.json"))
         with tempfile.TemporaryDirectory() as d:
