@@ -178,11 +178,13 @@ fuzz-%:
 # folders of src that a target needs; all without a line here
 FUZZ_gguf := base quant format
 FUZZ_hfmap := base quant format
+FUZZ_adapter := base quant format
 FUZZ_hfjson := base quant format tokenizer
 FUZZ_tok := base quant format tokenizer
 FUZZ_spm := base quant format tokenizer
 FUZZ_jinja := base quant format tokenizer
 FUZZ_answer := base quant format tokenizer
+FUZZ_layouts := base quant format
 FUZZ_safetensors := base quant format
 FUZZ_torch := base quant format
 fuzz_objs = $(filter $(foreach d,$(or $(FUZZ_$(1)),$(DIRS)),$(BUILD)/src/$(d)/%),$(LIBOBJ))

@@ -98,13 +98,16 @@ static void end_slot(void)
 }
 
 /* ---- weights -------------------------------------------------------------------------------------------------- */
-/* Where a block keeps its f16 scales (f32 for NF4). */
+/* Where a block keeps its f16 scales (f32 for the types that are ours). */
 static const struct wtype { enum dtype t; const char *name; int n_scale, at[2]; } wtypes[] = {
 	{ DT_F32, "f32", 0, { 0 } },    { DT_F16, "f16", 0, { 0 } },    { DT_BF16, "bf16", 0, { 0 } },
 	{ DT_NF4, "nf4", 1, { 0 } },    { DT_Q4_0, "q4_0", 1, { 0 } },  { DT_Q4_1, "q4_1", 2, { 0, 2 } },
 	{ DT_Q5_0, "q5_0", 1, { 0 } },  { DT_Q5_1, "q5_1", 2, { 0, 2 } }, { DT_Q8_0, "q8_0", 1, { 0 } },
 	{ DT_Q2_K, "q2_k", 2, { 80, 82 } }, { DT_Q3_K, "q3_k", 1, { 108 } }, { DT_Q4_K, "q4_k", 2, { 0, 2 } },
 	{ DT_Q5_K, "q5_k", 2, { 0, 2 } }, { DT_Q6_K, "q6_k", 1, { 208 } },
+	{ DT_FP4, "fp4", 1, { 0 } },    { DT_MXFP4, "mxfp4", 0, { 0 } }, { DT_Z4_32, "z4_32", 1, { 0 } },
+	{ DT_Z4_128, "z4_128", 1, { 0 } }, { DT_Z8_32, "z8_32", 1, { 0 } }, { DT_Z8_128, "z8_128", 1, { 0 } },
+	{ DT_F8_32, "f8_32", 1, { 0 } }, { DT_F8_128, "f8_128", 1, { 0 } }, { DT_BNB8, "bnb8", 1, { 0 } },
 };
 enum { N_WTYPES = sizeof wtypes / sizeof wtypes[0] };
 
@@ -132,9 +135,11 @@ static void fill_weights(char *w, const struct wtype *wt, size_t n_block, enum f
 		for (int s = 0; s < wt->n_scale && fill != FILL_RAW; s++) {
 			float f = fill == FILL_SUBNORMAL ? rnd_f() * 5e-8f : fill == FILL_HUGE ? 60000.0f : rnd_f() * 0.1f;
 			uint16_t h = quant_f32_to_f16(f);
-			if (wt->t == DT_NF4) memcpy(w + wt->at[s], &f, 4);
+			if (wt->t >= DT_NF4) memcpy(w + wt->at[s], &f, 4);
 			else memcpy(w + wt->at[s], &h, 2);
 		}
+		/* exponents that cancel nothing, and those at both ends */
+		if (wt->t == DT_MXFP4 && fill != FILL_RAW) w[0] = (char)(fill == FILL_SUBNORMAL ? rnd() % 3 : 120 + rnd() % 12);
 	}
 }
 

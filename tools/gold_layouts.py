@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/format/layouts/: small pre-quantised checkpoints in every layout, with what the reference makes of them.
+"""Writes tests/format/layouts/ and tests/fuzz/corpus/layouts/: small pre-quantised checkpoints in every layout, with what the reference makes of them.
 
 One CASE.safetensors each; its tensors "NAME:gold" are the dequantised NAME, in the type that the reference returns.
 cases.json has for each the quantization_config, the types that lmrun is expected to choose, and for malformed
@@ -20,14 +20,33 @@ from safetensors.torch import save_file
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-OUT = "tests/format/layouts"
+OUT, CORPUS = "tests/format/layouts", "tests/fuzz/corpus/layouts"
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 E4M3, E5M2, E8M0 = torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu
 rng = np.random.default_rng(5)
 cases = {}
+exact = {}      # weights of compressed-tensors before they are rounded to the type of the scales
+
+
+def seed(name, config, tensors):
+    """for tests/fuzz/fuzz_layouts.c: shapes, and the bytes that open before any weight is made"""
+    names = {F32: "F32", F16: "F16", BF16: "BF16", E4M3: "F8_E4M3", E5M2: "F8_E5M2", E8M0: "F8_E8M0", torch.uint8: "U8",
+             torch.int8: "I8", torch.int32: "I32", torch.int64: "I64"}
+    t = {}
+    for k, v in tensors.items():
+        first = k.split(".")[0] in ("a", "p", "sym", "asym", "row", "full", "nv", "mx", "order", "three", "zero", "ragged")
+        if not first or k.endswith(":gold"):
+            continue
+        small = "quant_state" in k or "weight_shape" in k
+        fill = v.contiguous().view(torch.uint8).numpy().tobytes().decode("latin-1") if small else 56
+        t[k] = [names[v.dtype], list(v.shape), 0 if "g_idx" in k else fill]
+    with open(f"{CORPUS}/{name}", "w") as f:
+        json.dump({"q": config, "t": t}, f)
 
 
 def put(name, config, tensors, types=None, expect=None):
+    if not expect:
+        seed(name, config, tensors)
     cases[name] = {"quantization_config": config}
     if types is not None:
         cases[name]["types"] = types
@@ -71,7 +90,7 @@ def bitsandbytes():
     f = {}
     bnb4(f, "a.weight", (16, 64), "fp4", F32, False)
     bnb4(f, "b.weight", (8, 128), "fp4", BF16, True, 128)
-    bnb4(f, "c.weight", (128, 100), "fp4", F16, True)
+    bnb4(f, "c.weight", (40, 100), "fp4", F16, True)
     put("bnb-fp4", four, f, {"a.weight": "fp4", "b.weight": "fp4", "c.weight": "f32"})
 
     m = {k: v.clone() for k, v in t.items() if k.startswith("a.")}
@@ -236,6 +255,8 @@ def ct_module(t, groups, name, fmt, shape, dtype=BF16, zero=False, scale_dtype=N
     for k, v in packed.items():
         t[f"{name}.{k}"] = v
     t[f"{name}.weight:gold"] = gold
+    wide = packed | {"weight_scale": packed["weight_scale"].to(F32)} if "global" not in " ".join(packed) else packed
+    exact[name] = compressor.decompress(wide, scheme)["weight"].to(F32)
     groups[f"group_{len(groups)}"] = {"targets": ["Linear"], "format": fmt, "weights": json.loads(a.model_dump_json())}
 
 
@@ -369,6 +390,11 @@ def gptq():
         add("sym", "q4_0", 40, 64, 4, 32, 8)
         add("asym", "z4_128", 8, 256, 4, 128)
         add("asym32", "z4_32", 40, 96, 4, 32)
+        if v2:
+            add("eight", "z8_32", 8, 96, 8, 96)
+            add("three", "z4_32", 32, 64, 3, 64)
+            put("gptq-v2", {"quant_method": "gptq", "bits": 4, "group_size": 128, "checkpoint_format": "gptq_v2"}, t, types)
+            break
         add("two", "z4_32", 32, 64, 2, 32)
         add("three", "z4_128", 32, 128, 3, 128)
         add("three_sym", "q4_0", 32, 64, 3, 64, 4)
@@ -377,8 +403,7 @@ def gptq():
         add("order", "f16", 40, 96, 4, 32, order=True)
         add("odd", "f32", 8, 40, 4, 20)
         add("short", "z4_32", 8, 160, 4, 128)
-        put("gptq-v2" if v2 else "gptq", {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False} |
-            ({"checkpoint_format": "gptq_v2"} if v2 else {}), t, types)
+        put("gptq", {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}, t, types)
     whole = gptq_module("a", 32, 64, 3, 64, g_idx=False) | gptq_module("b", 32, 96, 3, 96, g_idx=False)
     put("gptq-bare", {"quant_method": "gptq", "bits": 3, "group_size": -1}, whole, {"a.weight": "z4_32", "b.weight": "z4_32"})
 
@@ -441,6 +466,7 @@ def awq():
 def main():
     shutil.rmtree(OUT, ignore_errors=True)
     os.makedirs(OUT)
+    os.makedirs(CORPUS, exist_ok=True)
     torch.manual_seed(0)
     for f in (bitsandbytes, mxfp4, fp8, modelopt, compressed_tensors, gptq, awq):
         f()
@@ -448,4 +474,5 @@ def main():
         f.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in cases.items()) + "\n}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

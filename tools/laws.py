@@ -87,6 +87,15 @@ def law_arch():
                 say(f"{f}:{i}", "struct arch and arch_table belong to model/arch.c and model/load.c")
 
 
+def law_products():
+    """Products with a model's weights go through fwd_linear, or adapters would be left out (no adapter changes heads)."""
+    for f in files(".c"):
+        if f.startswith("src/model/") and f not in ("src/model/lora.c", "src/model/head.c"):
+            for i, line in enumerate(code(f).split("\n"), 1):
+                if "op->linear(" in line:
+                    say(f"{f}:{i}", "op->linear leaves adapters out: use fwd_linear")
+
+
 def law_flags():
     """The contract of bytes: no fast maths anywhere, contraction off everywhere."""
     text = open("Makefile", encoding="utf-8").read()
@@ -118,7 +127,8 @@ def law_tests():
             say("src/model/arch.c", f"the row {row} has no folder and golden tests/model/hf/{row}* (tools/make_tiny.py)")
     if "quant_info" not in tests or not re.search(r"DT_COUNT", tests):
         say("src/quant/quant.h", "no test walks the whole table of types")
-    for parser, fuzz in (("src/format/gguf.c", "gguf"), ("src/tokenizer/tok.c", "tok"), ("src/tokenizer/jinja.c", "jinja")):
+    for parser, fuzz in (("src/format/gguf.c", "gguf"), ("src/tokenizer/tok.c", "tok"), ("src/tokenizer/jinja.c", "jinja"),
+                         ("src/format/peft.c", "adapter")):
         if os.path.exists(parser) and not os.path.exists(f"tests/fuzz/fuzz_{fuzz}.c"):
             say(parser, f"has no fuzz target tests/fuzz/fuzz_{fuzz}.c")
 
@@ -176,7 +186,7 @@ def law_paths():
 
 
 def main():
-    laws = [law_deps] if sys.argv[1:] == ["deps"] else [law_deps, law_calls, law_arch, law_flags, law_tests, law_long, law_paths]
+    laws = [law_deps] if sys.argv[1:] == ["deps"] else [law_deps, law_calls, law_arch, law_products, law_flags, law_tests, law_long, law_paths]
     failed = 0
     for law in laws:
         before = len(breaches)

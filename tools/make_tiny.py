@@ -278,6 +278,13 @@ def write(case, model, cfg):
     w.close()
 
 
+def write_gold(path, ids, lp):
+    with open(f"{path}.gold", "wb") as f:
+        f.write(b"LMGOLD1\0" + struct.pack("<iii", T, T, V) + ids.astype("<i4").tobytes())
+        for p in range(T):
+            f.write(struct.pack("<i", p) + np.arange(V, dtype="<i4").tobytes() + lp[p].astype("<f4").tobytes())
+
+
 def make(case, seed):
     arch = CASES[case][0]
     cfg = config(case)
@@ -287,10 +294,7 @@ def make(case, seed):
     with torch.no_grad():
         lp = torch.log_softmax(model(torch.tensor(ids[None])).logits[0].double(), -1).float().numpy()
     write(case, model, cfg)
-    with open(f"{OUT}/{case}.gold", "wb") as f:
-        f.write(b"LMGOLD1\0" + struct.pack("<iii", T, T, V) + ids.astype("<i4").tobytes())
-        for p in range(T):
-            f.write(struct.pack("<i", p) + np.arange(V, dtype="<i4").tobytes() + lp[p].astype("<f4").tobytes())
+    write_gold(f"{OUT}/{case}", ids, lp)
     size = os.path.getsize(f"{OUT}/{case}.gguf")
     print(f"{case}: {type(model).__name__}, {size} bytes, log-probs {lp.min():.2f} to {lp.max():.2f}")
 
@@ -303,6 +307,9 @@ def main():
     for i, case in enumerate(CASES):
         if len(sys.argv) < 2 or case in sys.argv[1:]:
             make(case, 100 + i)
+    if len(sys.argv) < 2 or "deepseek2" in sys.argv[1:]:
+        import tiny_moe
+        tiny_moe.make_gguf(sys.modules[__name__])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ of tiny_moe.py and tiny_rec.py where they are: NAME -> dict of
     shard      save_pretrained's max_shard_size
     fill       function(name, tensor, generator) -> values or None for the usual ones
     buffers    function(model, generator): values of buffers that are saved
+    after      function(path of model.safetensors): what is done with the saved weights
     clear      function(model, ids) -> is no token near another path through the model?
     n_greedy   tokens of continuation (default 6)
 Needs: torch, transformers, safetensors, numpy."""
@@ -110,7 +111,8 @@ def dense(mt):
                                 cls=tf.Gemma3ForConditionalGeneration, plus=True,
                                 edit=lambda c: no_pattern(c["text_config"]))
     case("gptneox-tanh", tf.GPTNeoXConfig, dict(num_hidden_layers=1, hidden_act="gelu_fast",
-         rope_parameters=rope(partial_rotary_factor=0.25)), edit=old_style)
+         rope_parameters=rope(partial_rotary_factor=0.75)), edit=old_style)
+    case("phi2-tied", tf.PhiConfig, small | dict(tie_word_embeddings=True, rope_parameters=rope(partial_rotary_factor=0.5)))
     case("phi3-mini4", tf.Phi3Config, small | dict(hidden_size=32, num_attention_heads=2, num_key_value_heads=1, sliding_window=None,
          tie_word_embeddings=True, rope_parameters=rope(partial_rotary_factor=0.75)), edit=old_style)
     long = rope() | dict(rope_type="longrope", short_factor=mt.SHORT, long_factor=mt.LONG,
@@ -124,6 +126,9 @@ def dense(mt):
          num_ln_in_parallel_attn=1, ffn_hidden_size=I, bias=False, alibi=False))
     case("cohere2-window", tf.Cohere2Config, dict(num_hidden_layers=2, num_key_value_heads=NKV, logit_scale=0.25,
          sliding_window=6, layer_types=["sliding_attention", "sliding_attention"]))
+
+    case("qwen3-body", tf.Qwen3Config, small | dict(head_dim=16, tie_word_embeddings=True),
+         rename=lambda n: n.removeprefix("model."))                        # as embedding models are saved
 
     out["llama"]["shard"] = "8KB"
     for name in ("llama-linear", "llama-llama3", "llama-yarn", "llama-window", "glm4", "gptneox", "phi2", "nemotron"):
@@ -198,6 +203,7 @@ def save(name, model, case):
     if "rename" in case:
         w = load_file(f"{path}/model.safetensors")
         save_file({case["rename"](k): v for k, v in w.items()}, f"{path}/model.safetensors", metadata={"format": "pt"})
+    case.get("after", lambda p: None)(f"{path}/model.safetensors")
 
 
 def make(name, case, seed):

@@ -56,6 +56,51 @@ json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err)
 	return NULL;
 }
 
+/* A number of JSON, and what Python reads from more: bare words for infinities and NaN, integers of any length.  The
+ * length of the one at s, and what jansson reads in its place; 0: nothing to change. */
+static size_t odd_number(const char *s, size_t n, const char **is)
+{
+	static const struct { const char *word, *is; } words[] = { { "Infinity", "1e308" }, { "NaN", "null" } };
+	size_t k = 0;
+	for (int i = 0; i < 2; i++) {
+		k = strlen(words[i].word);
+		*is = words[i].is;
+		if (n >= k && !memcmp(s, words[i].word, k)) return k;
+	}
+	for (k = 0; k < n && s[k] >= '0' && s[k] <= '9';) k++;
+	*is = NULL;                                        /* as it stands, made a fraction */
+	return k < 19 || (k < n && strchr(".eE", s[k])) ? 0 : k;
+}
+
+static void to_json(const char *s, size_t n, struct lm_buf *b)
+{
+	size_t from = 0, k;
+	const char *is;
+	for (size_t i = 0; i < n; i++) {
+		bool word = i && strchr("0123456789.+-eE", s[i - 1]) && s[i - 1] != '-';   /* inside a number */
+		if (s[i] == '"') {
+			for (i++; i < n && s[i] != '"'; i++) i += s[i] == '\\';
+		} else if (!word && (k = odd_number(s + i, n - i, &is))) {
+			lm_buf_add(b, s + from, i - from);
+			if (is) lm_buf_str(b, is);
+			else lm_buf_add(b, s + i, k), lm_buf_str(b, ".0");
+			from = i + k;
+			i = from - 1;
+		}
+	}
+	lm_buf_add(b, s + from, n - from);
+}
+
+json_t *lm_json_python(const char *s, size_t n, struct lm_err *err)
+{
+	struct lm_buf b = { 0 };
+	to_json(s, n, &b);
+	json_t *v = b.bad ? NULL : lm_json_parse(b.p ? b.p : "", b.n, err);
+	if (b.bad) lm_fail(err, LM_ENOMEM, "out of memory for JSON");
+	lm_buf_free(&b);
+	return v;
+}
+
 const char *lm_json_kind(const json_t *v)
 {
 	if (!v) return "missing";

@@ -9,6 +9,8 @@
 /* Parses s[0..n), any JSON value.  NULL and a sentence with line and column on error (LM_EFORMAT).
  * Strings may hold U+0000: use json_string_length.  Free with json_decref. */
 json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err);
+/* The same of what Python's json wrote: Infinity becomes 1e308, NaN null, an integer of 19 digits or more a real. */
+json_t *lm_json_python(const char *s, size_t n, struct lm_err *err);
 /* What a value is, for sentences: "an object", ..., "a boolean", "missing" for NULL. */
 const char *lm_json_kind(const json_t *v);
 /* Appends s[0..n) as a JSON string with quotes; invalid UTF-8 becomes U+FFFD, non-ASCII is kept. */

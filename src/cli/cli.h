@@ -13,6 +13,8 @@ struct cli {
 	/* model */
 	const char *model, *device, *chat_template, *chat_template_file, *kv_k, *kv_v, *precision, *quantize;
 	int n_threads, n_ctx, n_batch, n_ubatch;
+	struct opt_list lora, lora_scaled;
+	struct lm_lora *adapter; int n_adapter; /* both of them, in the order of loading */
 	/* run */
 	const char *prompt, *file, *system, *system_file, *tokens;
 	int n_predict;
@@ -23,6 +25,10 @@ struct cli {
 	/* score, tokenize, detokenize */
 	bool from_stdin, no_bos, no_special;
 	const char *logprobs_out;
+	/* embed, classify, rerank */
+	const char *pooling, *prompt_name, *query;
+	int dimensions, top_n;
+	bool normalize_flag, no_normalize, no_truncate, pooled;              /* pooled: an encoder will do */
 	/* server */
 	int port;
 	const char *host, *api_key, *alias;
@@ -38,6 +44,9 @@ void cli_defaults(struct cli *c);
 /* Defaults, environment, argv[1..argc); checks what belongs together.  LM_EINVAL with one sentence. */
 int cli_parse(struct cli *c, int argc, char **argv, struct lm_err *err);
 void cli_free(struct cli *c);
+/* --lora PATH (or PATH:WEIGHT) and --lora-scaled PATH:WEIGHT, each maybe a list "a,b", taken apart in place; *out is for
+ * lm_free even when it fails. */
+int cli_adapters(struct lm_lora **out, int *n, const struct opt_list *plain, const struct opt_list *scaled, struct lm_err *err);
 /* "1,2,3" (commas or blanks, brackets allowed) to ids; *ids is for lm_free.  LM_EINVAL names the bad one. */
 int cli_ids(const char *text, int32_t **ids, int *n, struct lm_err *err);
 /* The same from a JSON array. */
@@ -52,6 +61,9 @@ int score_main(struct cli *c);
 int tokenize_main(struct cli *c);
 int detokenize_main(struct cli *c);
 int template_main(struct cli *c);
+int embed_main(struct cli *c);
+int classify_main(struct cli *c);
+int rerank_main(struct cli *c);
 int serve_main(struct cli *c);
 /* These parse their own flags; argv[0] is the verb. */
 int inspect_main(int argc, char **argv);

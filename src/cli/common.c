@@ -122,6 +122,8 @@ int cli_open(struct lm_engine **e, const struct cli *c, bool vocab_only, const c
 				   .kv_type = kv_type   ? kv_type
 					      : c->kv_k ? c->kv_k
 							: c->kv_v,
+				   .lora = c->adapter,
+				   .n_lora = c->n_adapter,
 				   .cpu_level = getenv("LMRUN_CPU"),
 				   .precision = c->precision,
 				   .quantize = c->quantize,
@@ -130,6 +132,9 @@ int cli_open(struct lm_engine **e, const struct cli *c, bool vocab_only, const c
 	int status = template_text(c, &b, &o.chat_template);
 	if (status == CLI_OK && !vocab_only) remarks(c);
 	if (status == CLI_OK && lm_engine_open(e, &o, &err)) status = not_opened(&o, &err);
+	if (status == CLI_OK && !vocab_only && !c->pooled && lm_heads(*e)->encoder)
+		status = cli_say(CLI_MODEL, "%s is an encoder: it answers no prompts (`lmrun embed` gives vectors, "
+				 "`lmrun classify` classes)", lm_info(*e)->name);
 	lm_buf_free(&b);
 	return status;
 }

@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
-struct convert_cli { struct opt_list words; const char *type; int n_threads; bool no_tokenizer, quiet, help; };
+struct convert_cli { struct opt_list words, lora, lora_scaled; struct lm_lora *adapter; int n_adapter; const char *type; int n_threads; bool no_tokenizer, quiet, help; };
 
 #define AT(f) .offset = offsetof(struct convert_cli, f)
 static const char GROUP[] = "Options";
@@ -12,6 +12,8 @@ static const char GROUP[] = "Options";
 static const struct opt table[] = {
 	{ "--outtype", "TYPE", .type = OPT_STR, AT(type), .group = GROUP, .choices = "auto f32 f16 bf16 q8_0",
 	  .help = "of the matrices: f32, f16, bf16, q8_0; auto (default): as they are", .no_env = true },
+	{ "--lora", "PATH:S", .type = OPT_LIST, AT(lora), .group = GROUP, .help = "merge this adapter, at weight S (1); repeatable", .no_env = true },
+	{ "--lora-scaled", "PATH:S", .type = OPT_LIST, AT(lora_scaled), .no_env = true },
 	{ "--no-tokenizer", NULL, .type = OPT_FLAG, AT(no_tokenizer), .value = true, .group = GROUP,
 	  .help = "weights only, for a tokenizer that a GGUF cannot express", .no_env = true },
 	{ "--threads -t", "N", .type = OPT_INT, AT(n_threads), .min = -1, .max = 1024, .group = GROUP, .help = "default: the processors this process may use" },
@@ -34,6 +36,7 @@ static int help(void)
 static int convert(const struct convert_cli *c)
 {
 	struct convert_opt o = { .in = c->words.v[0], .out = c->words.v[1], .type = DT_COUNT, .no_tokenizer = c->no_tokenizer,
+				 .lora = c->adapter, .n_lora = c->n_adapter,
 				 .n_threads = c->n_threads > 0 ? c->n_threads : 0 };
 	struct convert_done done;
 	struct lm_err err = { 0 };
@@ -52,12 +55,17 @@ int convert_main(int argc, char **argv)
 	struct convert_cli c = { 0 };
 	struct lm_err err = { 0 };
 	int status;
-	if (opt_parse(&c, table, N_TABLE, argc, argv, &c.words, &err)) status = cli_fail(&err);
+	if (opt_parse(&c, table, N_TABLE, argc, argv, &c.words, &err) ||
+	    cli_adapters(&c.adapter, &c.n_adapter, &c.lora, &c.lora_scaled, &err))
+		status = cli_fail(&err);
 	else if (c.help) status = help();
 	else if (c.words.n != 2)
 		status = cli_say(CLI_USAGE, "convert takes a model and the file to write, not %d names; try: lmrun convert FOLDER OUT.gguf",
 				 c.words.n);
 	else status = convert(&c);
 	opt_list_free(&c.words);
+	opt_list_free(&c.lora);
+	opt_list_free(&c.lora_scaled);
+	lm_free(c.adapter);
 	return status;
 }

@@ -2,6 +2,7 @@
  * Text from the file reaches a terminal only through show(), except the template, which is asked for verbatim. */
 #include "base/json.h"
 #include "cli/cli.h"
+#include "engine/path.h"
 #include "format/file.h"
 #include "tokenizer/folder.h"
 #include <math.h>
@@ -424,8 +425,12 @@ static int write_out(struct lm_buf *b)
 
 static int model(struct lm_buf *b, const char *path, const struct inspect *o, struct lm_err *err)
 {
+	struct lm_buf at = { 0 };
 	struct file *f;
-	int rc = file_open(&f, path, err);
+	bool tokenizer;
+	int rc = path_model(path, false, &at, &tokenizer, err);
+	if (!rc) rc = file_open(&f, at.p, err);
+	lm_buf_free(&at);
 	if (rc) return rc;
 	if (o->json) {
 		json_file(b, f, o);

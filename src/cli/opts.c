@@ -17,6 +17,7 @@
 
 static const char MODEL[] = "Model", RUN[] = "Run", CONTEXT[] = "Context and processor",
 		  SAMPLING[] = "Sampling", CHAT[] = "Chat", SCORE[] = "score, tokenize, detokenize",
+		  EMBED[] = "embed, classify, rerank",
 		  SERVER[] = "Server", OTHER[] = "Other";
 
 /* clang-format off: a row a line */
@@ -24,6 +25,8 @@ const struct opt cli_table[] = {
 	{ "--model -m", "FILE", STR(model), .group = MODEL, .help = "the model: a GGUF file, a folder with one, or a Hugging Face folder" },
 	{ "--device -dev", "NAME", STR(device), .group = MODEL, .help = "cpu (default), ref, cuda:N, metal" },
 	{ "--cpu-only", NULL, .type = OPT_STR, AT(device), .optional = true, .missing = "cpu", .choices = "cpu", .no_env = true },
+	{ "--lora", "PATH", .type = OPT_LIST, AT(lora), .group = MODEL, .help = "a LoRA adapter: PEFT folder or GGUF; repeatable, or A,B" },
+	{ "--lora-scaled", "PATH:S", .type = OPT_LIST, AT(lora_scaled), .group = MODEL, .help = "the same at weight S; repeatable, or A:S,B:T" },
 	{ "--list-devices", NULL, FLAG(list_devices), .group = MODEL, .help = "the devices of this build and machine", .no_env = true },
 	{ "--precision --dtype", "TYPE", STR(precision), .group = MODEL, .help = "float weights become f32, f16 or bf16; auto (default): as in the file",
 	  .choices = "auto f32 f16 bf16 float32 float16 bfloat16 half float" },
@@ -76,6 +79,16 @@ const struct opt cli_table[] = {
 	{ "--no-bos", NULL, FLAG(no_bos), .group = SCORE, .help = "no BOS, EOS, CLS or SEP" },
 	{ "--no-special", NULL, FLAG(no_special), .group = SCORE, .help = "control tokens in the text are plain text" },
 	{ "--logprobs-out", "FILE", STR(logprobs_out), .group = SCORE, .help = "all log-probabilities, f32 [n][n_vocab], little endian", .no_env = true },
+
+	{ "--pooling", "HOW", STR(pooling), .group = EMBED, .help = "rows to vector: mean, cls, last, max; default: as the model says",
+	  .choices = "mean cls last max mean_sqrt_len weightedmean" },
+	{ "--dimensions", "N", INT(dimensions, 1, 1 << 20), .group = EMBED, .help = "the first N elements of the vector only" },
+	{ "--normalize", NULL, .type = OPT_FLAG, AT(normalize_flag), .value = true, .group = EMBED, .help = "vectors of length 1; default: as the model says" },
+	{ "--no-normalize", NULL, .type = OPT_FLAG, AT(no_normalize), .value = true, .group = EMBED, .help = "vectors as the model gives them" },
+	{ "--prompt-name", "NAME", STR(prompt_name), .group = EMBED, .help = "one of the model's own prompts goes before each text" },
+	{ "--no-truncate", NULL, FLAG(no_truncate), .group = EMBED, .help = "a text too long for the model is an error, not cut" },
+	{ "--query", "TEXT", STR(query), .group = EMBED, .help = "rerank: what the texts are to answer (-p too)" },
+	{ "--top-n", "N", INT(top_n, 1, INT32_MAX), .group = EMBED, .help = "rerank: the best N only" },
 
 	{ "--serve", "PORT", INT(port, 0, 65535), .optional = true, .missing = "8080", .group = SERVER, .help = "serve the model over HTTP (8080)",
 	  GIVEN(serve), .no_env = true },
@@ -228,6 +241,8 @@ static int check(struct cli *c, struct lm_err *err)
 			       "--system-prompt needs the chat template, which --raw and --tokens leave out");
 	if (c->chat_template && c->chat_template_file)
 		return lm_fail(err, LM_EINVAL, "--chat-template and --chat-template-file exclude each other");
+	if (c->normalize_flag && c->no_normalize)
+		return lm_fail(err, LM_EINVAL, "--normalize and --no-normalize exclude each other");
 	if (c->kv_k && c->kv_v && strcmp(c->kv_k, c->kv_v) != 0)
 		return lm_fail(err, LM_EINVAL,
 			       "--cache-type-k %s and --cache-type-v %s: K and V are of one type here",
@@ -250,6 +265,7 @@ int cli_parse(struct cli *c, int argc, char **argv, struct lm_err *err)
 	cli_defaults(c);
 	int rc = opt_parse(c, cli_table, n_cli_table, argc, argv, &c->words, err);
 	if (!rc && c->logit_bias.n) rc = parse_bias(c, err);
+	if (!rc) rc = cli_adapters(&c->adapter, &c->n_adapter, &c->lora, &c->lora_scaled, err);
 	if (!rc) rc = check(c, err);
 	if (rc) return rc;
 	if (c->seed_given && c->sampling.seed == UINT64_MAX) c->seed_given = false;   /* -s -1 */
@@ -269,4 +285,7 @@ void cli_free(struct cli *c)
 	opt_list_free(&c->words);
 	opt_list_free(&c->stop);
 	opt_list_free(&c->logit_bias);
+	opt_list_free(&c->lora);
+	opt_list_free(&c->lora_scaled);
+	lm_free(c->adapter);
 }

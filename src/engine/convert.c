@@ -7,6 +7,7 @@
  *   - llama.cpp reads vectors, norms, routers and filters in F32 only. */
 #include "engine/convert.h"
 #include "engine/path.h"
+#include "format/overlay.h"
 #include "format/gguf_write.h"
 #include "tokenizer/folder.h"
 #include "tokenizer/tok.h"
@@ -24,6 +25,8 @@ struct item {
 struct convert {
 	const struct convert_opt *o;
 	struct file *f;
+	struct file *base;                                 /* what f is a view of, with adapters merged; else NULL */
+	struct adapter **adapter;
 	struct tok *tok;
 	struct lm_arena *arena;
 	char arch[64];
@@ -56,6 +59,14 @@ static bool always_f32(const struct gguf_tensor *t)
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strstr(t->name, words[i])) return true;
 	return false;
+}
+
+/* The type before adapters were merged, if it can be had again. */
+static enum dtype type_of(const struct convert *c, const struct tensor *t)
+{
+	const struct tensor *was = c->base ? file_tensor(c->base, t->name) : NULL;
+	if (!was || was->type == t->type) return t->type;
+	return quant_info(was->type)->encode ? was->type : DT_F16;
 }
 
 /* What is quantised in a folder stays as it is where GGUF has the type; a GGUF's is unpacked when a type was asked for. */
@@ -94,7 +105,7 @@ static struct item *add(struct convert *c, const char *name, const struct tensor
 		out->dim[0] = n_part;
 		out->n_dims++;
 	}
-	out->type = out_type(c, out, t->type);
+	out->type = out_type(c, out, type_of(c, t));
 	*it = (struct item){ .part = part, .n_part = n_part };
 	c->n++;
 	return it;
@@ -358,6 +369,24 @@ static int check_tokenizer(struct convert *c)
 	return rc > 0 ? 0 : rc;
 }
 
+static int merge_adapters(struct convert *c)
+{
+	const struct convert_opt *o = c->o;
+	float *weight = lm_new(c->arena, float, o->n_lora);
+	int rc = 0;
+
+	c->adapter = lm_new(c->arena, struct adapter *, o->n_lora);
+	if (!weight || !c->adapter) return no_memory(c);
+	for (int i = 0; !rc && i < o->n_lora; i++) {
+		weight[i] = o->lora[i].scale;
+		rc = adapter_open(&c->adapter[i], o->lora[i].path, c->f, c->err);
+	}
+	if (rc) return rc;
+	c->base = c->f;
+	c->f = NULL;
+	return overlay_merge(&c->f, c->base, (const struct adapter *const *)c->adapter, weight, o->n_lora, c->err);
+}
+
 static int open_source(struct convert *c)
 {
 	struct lm_buf path = { 0 };
@@ -384,6 +413,7 @@ int convert_model(const struct convert_opt *o, struct convert_done *done, struct
 	const char *type = "";
 	c.arena = lm_arena_new(1 << 16);
 	int rc = c.arena ? open_source(&c) : no_memory(&c);
+	if (!rc && o->n_lora) rc = merge_adapters(&c);
 	if (!rc) rc = list_tensors(&c);
 	if (!rc) rc = make_keys(&c, &type);
 	if (!rc) rc = gguf_write(o->out, &c.keys, c.t, c.n, rows, &c, o->n_threads, c.err);
@@ -393,6 +423,8 @@ int convert_model(const struct convert_opt *o, struct convert_done *done, struct
 	gguf_keys_free(&c.keys);
 	tok_free(c.tok);
 	file_close(c.f);
+	for (int i = 0; c.adapter && i < o->n_lora; i++) adapter_close(c.adapter[i]);
+	file_close(c.base);
 	lm_arena_free(c.arena);
 	return rc;
 }

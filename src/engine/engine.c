@@ -82,13 +82,17 @@ static int make_state(struct lm_engine *e, const struct lm_engine_opt *o, struct
 		return lm_fail(err, LM_EINVAL, "batch %d is not between 0 and %d", o->n_batch, MAX_BATCH);
 	e->n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
 	int rc = kv_dtype(e, o, &kv, err);
+	if (!model_heads(e->model)->causal) kv = DT_F32;      /* of one layer, for one pass: nothing is saved by less */
+	e->kv_type = kv;
 	if (!rc) rc = choose_ctx(e, o, kv, err);
 	if (rc) return rc;
 	if (e->n_batch > e->info.n_ctx) e->n_batch = e->info.n_ctx;
 	int n = blocks(e->info.n_ctx);
 	e->info.kv_bytes = state_bytes(e->model, 2 * n, e->n_batch, kv) - state_bytes(e->model, n, e->n_batch, kv);
-	rc = state_new(&e->state, e->model, n, e->n_batch, kv, err);
-	if (!rc) rc = kv_new(&e->pool, n, err);
+	if (model_heads(e->model)->causal) {                   /* an encoder answers no prompts */
+		rc = state_new(&e->state, e->model, n, e->n_batch, kv, err);
+		if (!rc) rc = kv_new(&e->pool, n, err);
+	}
 	return rc ? rc : sched_init(e, err);
 }
 
@@ -248,7 +252,7 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 	struct model_opt w;
 	int rc = weight_opt(&w, o, err);
 	if (!rc) rc = device_open(&e->be, o->device, o->n_threads, o->cpu_level, err);
-	if (!rc) rc = model_load(&e->model, e->file, e->be, &w, err);
+	if (!rc) rc = adapt_load(e, o, &w, err);
 	if (rc) return rc;
 	e->n_vocab = e->info.n_vocab = model_info(e->model)->n_vocab;
 	e->n_ctx_short = model_info(e->model)->n_ctx_short;
@@ -257,6 +261,7 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 		               tok_vocab(e->tok), e->n_vocab);
 	describe(e, o, &w);
 	rc = make_state(e, o, err);
+	if (!rc) rc = heads_open(e, err);
 	if (!rc) rc = list_ends(e, err);
 	if (!rc && pthread_create(&e->thread, NULL, sched_main, e))
 		rc = lm_fail(err, LM_ENOMEM, "the engine's thread cannot be started");
@@ -302,7 +307,9 @@ int lm_engine_open(struct lm_engine **out, const struct lm_engine_opt *o, struct
 	if (!e) return lm_fail(err, LM_ENOMEM, "out of memory for the engine");
 	pthread_mutex_init(&e->mu, NULL);
 	pthread_cond_init(&e->wake, NULL);
+	pthread_cond_init(&e->job_done, NULL);
 	e->inbox_tail = &e->inbox;
+	e->jobs_tail = &e->jobs;
 	e->forward = model_forward;
 	e->vocab_only = o->vocab_only;
 	int rc = open_all(e, o, err);
@@ -322,9 +329,12 @@ void lm_engine_close(struct lm_engine *e)
 		pthread_join(e->thread, NULL);
 	}
 	sched_free(e);
+	embed_free(e);
+	lm_arena_free(e->names);
 	kv_free(e->pool);
 	state_free(e->state);
 	model_free(e->model);
+	adapt_free(e);
 	backend_free(e->be);
 	chat_free(e->chat);
 	chat_free(e->chat_tools);
@@ -335,6 +345,7 @@ void lm_engine_close(struct lm_engine *e)
 	lm_free(e->path);
 	lm_free(e->device);
 	pthread_cond_destroy(&e->wake);
+	pthread_cond_destroy(&e->job_done);
 	pthread_mutex_destroy(&e->mu);
 	lm_free(e);
 }

@@ -14,7 +14,8 @@ struct block {
 	int32_t parent, child, next_sib;     /* in the tree; parent -1: a root; children singly linked */
 	int32_t prev, next;                  /* in the free or the cached list */
 	bool in_tree;
-	int32_t tok[KV_BLOCK];               /* of a published block */
+	uint64_t salt;                       /* of a published block, and its tokens */
+	int32_t tok[KV_BLOCK];
 };
 struct list { int32_t head, tail; int n; };
 struct kv_pool { struct block *b; int n; int32_t root; struct list free, cached; };
@@ -72,11 +73,11 @@ static int32_t *children(struct kv_pool *p, int32_t parent)
 	return parent < 0 ? &p->root : &p->b[parent].child;
 }
 
-/* The published child of `parent` that holds these KV_BLOCK tokens, or -1. */
-static int32_t find(struct kv_pool *p, int32_t parent, const int32_t *tok)
+/* The published child of `parent` that holds these KV_BLOCK tokens under this salt, or -1. */
+static int32_t find(struct kv_pool *p, int32_t parent, uint64_t salt, const int32_t *tok)
 {
 	int32_t i = *children(p, parent);
-	while (i >= 0 && memcmp(p->b[i].tok, tok, sizeof p->b[i].tok) != 0) i = p->b[i].next_sib;
+	while (i >= 0 && (p->b[i].salt != salt || memcmp(p->b[i].tok, tok, sizeof p->b[i].tok) != 0)) i = p->b[i].next_sib;
 	return i;
 }
 
@@ -103,11 +104,11 @@ static void evict(struct kv_pool *p)
 	list_add(p, &p->free, i);
 }
 
-int kv_match(struct kv_pool *p, struct kv_seq *s, const int32_t *tok, int n_tok)
+int kv_match(struct kv_pool *p, struct kv_seq *s, uint64_t salt, const int32_t *tok, int n_tok)
 {
 	int32_t at = -1;
 	while ((s->n + 1) * KV_BLOCK < n_tok && s->n < s->cap) {
-		at = find(p, at, tok + s->n * KV_BLOCK);
+		at = find(p, at, salt, tok + s->n * KV_BLOCK);
 		if (at < 0) break;
 		hold(p, at);
 		s->table[s->n++] = at;
@@ -129,12 +130,12 @@ bool kv_grow(struct kv_pool *p, struct kv_seq *s, int n_pos)
 	return true;
 }
 
-void kv_publish(struct kv_pool *p, struct kv_seq *s, const int32_t *tok, int n_done)
+void kv_publish(struct kv_pool *p, struct kv_seq *s, uint64_t salt, const int32_t *tok, int n_done)
 {
 	for (; (s->n_pub + 1) * KV_BLOCK <= n_done; s->n_pub++) {
 		int32_t parent = s->n_pub ? s->table[s->n_pub - 1] : -1, mine = s->table[s->n_pub];
 		const int32_t *t = tok + s->n_pub * KV_BLOCK;
-		int32_t twin = find(p, parent, t);
+		int32_t twin = find(p, parent, salt, t);
 		if (twin >= 0) {
 			hold(p, twin);
 			drop(p, mine);
@@ -142,6 +143,7 @@ void kv_publish(struct kv_pool *p, struct kv_seq *s, const int32_t *tok, int n_d
 			continue;
 		}
 		struct block *b = &p->b[mine];
+		b->salt = salt;
 		memcpy(b->tok, t, sizeof b->tok);
 		b->in_tree = true;
 		b->parent = parent;

@@ -47,6 +47,8 @@ struct lm_prompt {
 	bool prompt_logprobs;              /* LM_PROMPT events with the log-probability of each prompt token */
 	bool special;                      /* show control tokens in the text */
 	bool markers;                      /* of the control tokens show those that lm_reader looks for */
+	const float *lora; int n_lora;     /* the weight of each adapter, in the order of the engine's options; NULL: as
+	                                      given there */
 	struct lm_sampling sampling;
 	/* Optional: called from the engine thread after each event, never after lm_request_free.  It must not call lm_*. */
 	void (*notify)(void *ud); void *notify_ud;
@@ -82,6 +84,7 @@ struct lm_model_info {
 	uint64_t kv_bytes;                 /* of the whole context; committed as it fills */
 	double t_load;
 	bool has_chat_template, add_bos, untested;
+	int n_lora;
 };
 const struct lm_model_info *lm_info(const struct lm_engine *e);
 
@@ -127,5 +130,47 @@ int lm_detokenize(struct lm_engine *e, const int32_t *ids, int n, bool special, 
 /* The bytes of one token, maybe half a character, a control token's name included: how many; at most cap are written. */
 int lm_token_bytes(const struct lm_engine *e, int32_t id, char *buf, int cap);
 bool lm_is_end(const struct lm_engine *e, int32_t id);
+
+/* ---- vectors, classes, relevance: any number of texts a call, computed beside running requests */
+struct lm_text {
+	const char *text; size_t len;      /* with the tokens that the model puts around a text; not used when ids are given */
+	const char *pair; size_t pair_len; /* a second text, or NULL */
+	const int32_t *ids; int n_ids;     /* token ids, taken as they are */
+};
+struct lm_embed_opt {
+	const char *pooling;               /* "mean", "cls", "last", "max"; NULL: the model's, or mean when it says nothing */
+	int normalize;                     /* to length 1: 1, not: 0, as the model says: -1 */
+	int dimensions;                    /* the first so many of a vector, 0: all */
+	const char *prompt;                /* put before every text; NULL: prompt_name's, or the model's default, if any */
+	const char *prompt_name;           /* one of the model's own prompts; NULL: its default; "": none */
+	bool no_truncate;                  /* a text beyond the model's length is LM_ELIMIT; otherwise its end is cut off */
+	bool no_special;                   /* control tokens written in a text are plain text */
+	bool no_bos;                       /* nothing is put around a text */
+};
+struct lm_heads_info {
+	bool encoder;                      /* answers no prompts: lm_submit refuses */
+	int n_dim, n_label, max_tokens;    /* of a vector; classes, 0: no classifier; longest text */
+	const char *pooling;               /* "mean"...; "" when the files say nothing */
+	bool normalize, normalize_said, multi_label;
+	const char *const *label;          /* [n_label] */
+	const char *unsupported;           /* what lm_embed would have to do and cannot; NULL: nothing */
+	int n_prompt;
+	const char *const *prompt_name, *const *prompt; const char *default_prompt;    /* "": none */
+};
+const struct lm_heads_info *lm_heads(const struct lm_engine *e);
+/* out: [n][dimensions or n_dim]; n_tokens: [n] or NULL, how many each text had (after cutting).  LM_EUNSUPPORTED for an
+ * engine without weights, LM_EINVAL naming a bad option, LM_ELIMIT a text that is too long. */
+int lm_embed(struct lm_engine *e, const struct lm_text *t, int n, const struct lm_embed_opt *o, float *out, int *n_tokens,
+             struct lm_err *err);
+/* logits: [n][n_label].  LM_EUNSUPPORTED when the model has no classifier. */
+int lm_classify(struct lm_engine *e, const struct lm_text *t, int n, const struct lm_embed_opt *o, float *logits,
+                int *n_tokens, struct lm_err *err);
+/* Softmax over the classes of one text; sigmoid of each for one class or classes that do not exclude one another. */
+void lm_scores(const struct lm_engine *e, const float *logits, float *scores);
+/* score: [n], the relevance of each text to the query, in [0,1]: by a cross-encoder with one class, by a classifier of yes
+ * and no, or by what a chat model without a classifier thinks of answering yes rather than no. */
+int lm_rerank(struct lm_engine *e, const char *query, size_t len, const struct lm_text *t, int n,
+              const struct lm_embed_opt *o, float *score, int *n_tokens, struct lm_err *err);
+
 /* Devices this build and machine offer, one line each; for lm_text_free. */
 char *lm_devices(void);

@@ -125,6 +125,9 @@ static int copy_stops(struct lm_request *r, const struct lm_prompt *p, struct lm
 static int check(const struct lm_engine *e, const struct lm_prompt *p, struct lm_err *err)
 {
 	if (e->vocab_only) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", e->info.name);
+	if (e->heads.encoder)
+		return lm_fail(err, LM_EUNSUPPORTED, "%s is an encoder: it answers no prompts, but embeds or classifies texts",
+		               e->info.name);
 	if (p->max_tokens < -1) return lm_fail(err, LM_EINVAL, "max_tokens: %d is not -1 or a count", p->max_tokens);
 	if (p->n_logprobs < 0 || p->n_logprobs > MAX_LOGPROBS)
 		return lm_fail(err, LM_EINVAL, "logprobs: %d is not between 0 and %d", p->n_logprobs, MAX_LOGPROBS);
@@ -186,8 +189,11 @@ static int build(struct lm_request *r, const struct lm_prompt *p, struct lm_err 
 	if (!r->arena) return lm_fail(err, LM_ENOMEM, "out of memory for a request");
 	int rc = take_prompt(r, p, err);
 	if (!rc) rc = copy_stops(r, p, err);
+	if (!rc) rc = adapt_request(r, p, err);
 	if (!rc) rc = sampler_new(&r->smp, &p->sampling, e->n_vocab, e->end, e->n_end, err);
+	const float *lora = r->p.lora;
 	r->p = *p;
+	r->p.lora = lora;
 	r->p.text = NULL;
 	r->p.ids = NULL;
 	r->p.stop = r->stop.s;

@@ -110,7 +110,7 @@ static void admit(struct lm_engine *e)
 		struct lm_request *r = e->wait;
 		extend(e, r);
 		/* cached positions have no logits: who wants them all computes them all */
-		r->n_done = wants_all(r) || r->extended ? 0 : kv_match(e->pool, &r->kv, r->tok, r->n_tok);
+		r->n_done = wants_all(r) || r->extended ? 0 : kv_match(e->pool, &r->kv, r->salt, r->tok, r->n_tok);
 		int need = (r->n_tok + KV_BLOCK) / KV_BLOCK - r->kv.n;
 		if (need > kv_n_free(e->pool) && e->n_run > 0) {
 			kv_release(e->pool, &r->kv);
@@ -171,6 +171,7 @@ static int fill(struct lm_engine *e, struct batch *b)
 		struct lm_request *r = e->run[i];
 		e->table[i] = r->kv.table;
 		e->extended[i] = r->extended;
+		e->lora[i] = r->p.lora;
 		for (int k = 0; k < r->n_step; k++, n++) {
 			int pos = r->n_done + k;
 			e->token[n] = r->tok[pos];
@@ -181,7 +182,8 @@ static int fill(struct lm_engine *e, struct batch *b)
 		}
 	}
 	*b = (struct batch){ .at = { .n_rows = n, .n_seqs = e->n_run, .token = e->token, .pos = e->pos, .seq = e->seq,
-		                     .table = e->table }, .want = e->want, .extended = e->extended };
+		                     .table = e->table }, .want = e->want, .extended = e->extended,
+		              .lora = e->n_lora ? e->lora : NULL };
 	return n_want;
 }
 
@@ -293,7 +295,7 @@ static void take(struct lm_engine *e, struct lm_request *r, float **out)
 		if (all && rc == 0) rc = report(e, r, pos, last, &err);
 	}
 	r->n_done += r->n_step;
-	if (!r->extended) kv_publish(e->pool, &r->kv, r->tok, r->n_done);
+	if (!r->extended) kv_publish(e->pool, &r->kv, r->salt, r->tok, r->n_done);
 	if (rc == 0 && r->n_done == r->n_tok) rc = advance(e, r, last, &fin, &stop, &err);
 	if (rc == 0) return;
 	run_remove(e, r);
@@ -335,7 +337,7 @@ void *sched_main(void *engine)
 	struct lm_engine *e = engine;
 	for (;;) {
 		pthread_mutex_lock(&e->mu);
-		while (!e->closing && !e->inbox && !e->wait && e->n_run == 0) pthread_cond_wait(&e->wake, &e->mu);
+		while (!e->closing && !e->inbox && !e->jobs && !e->wait && e->n_run == 0) pthread_cond_wait(&e->wake, &e->mu);
 		struct lm_request *r = e->inbox;
 		bool closing = e->closing;
 		e->inbox = NULL;
@@ -347,7 +349,11 @@ void *sched_main(void *engine)
 			r = next;
 		}
 		drop_canceled(e, closing);
-		if (closing) return NULL;
+		if (closing) {
+			embed_cancel(e);
+			return NULL;
+		}
+		embed_step(e);
 		step(e);
 	}
 }

@@ -76,8 +76,8 @@ int derive_rows(struct lm_arena *a, struct tensor *out, const struct tensor *fro
 	int rc;
 
 	if (from->n_dims > 2 || (vec && !plain(from->type)) || !in_range(first, n, from->dim[0]))
-		return lm_fail(err, LM_EFORMAT, "%s: no rows %lld to %lld in it", from->name, (long long)first,
-			       (long long)first + n);
+		return lm_fail(err, LM_EFORMAT, "%s: no %lld rows from row %lld on in it", from->name, (long long)n,
+			       (long long)first);
 	if ((rc = shape(out, from, from->type, from->n_dims, vec ? 1 : n, vec ? n : from->dim[1], err))) return rc;
 	unit = vec ? quant_info(from->type)->block_bytes : quant_row_bytes(from->type, from->dim[1]);
 	if (from->data) {

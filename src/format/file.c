@@ -18,7 +18,7 @@ const char *const file_type_name[FT_F64 + 1] = {
 };
 
 /* ---- open and close ------------------------------------------------------------------------------------ */
-static struct file *new_file(const char *path, struct lm_err *err)
+struct file *file_new(const char *path, struct lm_err *err)
 {
 	struct file *f = lm_calloc(1, sizeof *f);
 	if (f) {
@@ -33,7 +33,7 @@ static struct file *new_file(const char *path, struct lm_err *err)
 	return NULL;
 }
 
-static int finish(struct file **out, struct file *f, int rc, struct lm_err *err)
+int file_finish(struct file **out, struct file *f, int rc, struct lm_err *err)
 {
 	if (!rc) rc = index_build(f, &f->keys, f->key, sizeof *f->key, f->n_keys, "key", err);
 	if (!rc) rc = index_build(f, &f->tensors, f->tensor, sizeof *f->tensor, f->n_tensors, "tensor", err);
@@ -76,22 +76,22 @@ static bool is_hf(const char *path)
 int file_open(struct file **out, const char *path, struct lm_err *err)
 {
 	*out = NULL;
-	struct file *f = new_file(path, err);
+	struct file *f = file_new(path, err);
 	if (!f) return LM_ENOMEM;
-	return finish(out, f, is_hf(path) ? hf_open(f, path, err) : gguf_open(f, path, err), err);
+	return file_finish(out, f, is_hf(path) ? hf_open(f, path, err) : gguf_open(f, path, err), err);
 }
 
 int file_open_mem(struct file **out, const void *data, size_t size, struct lm_err *err)
 {
 	*out = NULL;
-	struct file *f = new_file("", err);
+	struct file *f = file_new("", err);
 	if (!f) return LM_ENOMEM;
-	return finish(out, f, gguf_open_mem(f, data, size, err), err);
+	return file_finish(out, f, gguf_open_mem(f, data, size, err), err);
 }
 
 int file_items(const char *path, file_item_fn *fn, void *ud, struct lm_err *err)
 {
-	struct file *f = new_file(path, err);
+	struct file *f = file_new(path, err);
 	if (!f) return LM_ENOMEM;
 	struct hf h = { .f = f, .dir = path };
 	int rc = raw_open(&h, path, err);

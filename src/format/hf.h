@@ -68,7 +68,7 @@ const char *hf_source(const struct file *f, const char *name, char *buf, size_t 
 /* hf_open.c: all of it.  gguf_open's sibling. */
 int hf_open(struct file *f, const char *path, struct lm_err *err);
 void hf_close(struct hf *h);                                     /* all but h->f, which the tensors point into */
-/* An object in a file, as Python writes it: infinities become 1e308, NaN null.  Free with json_decref. */
+/* An object in a file, as Python writes it (lm_json_python).  Free with json_decref. */
 int hf_json(const char *path, json_t **out, struct lm_err *err);
 
 /* Keys of f, from values instead of a file (hf_keys.c).  Names and values are copied into the arena. */

@@ -25,7 +25,7 @@ const struct hf_name hf_llama_names[] = {
 };
 
 /* Norms of both branches, before and after. */
-static const struct hf_name gemma2_names[] = {
+const struct hf_name hf_gemma2_names[] = {
 	{ "layers.#.post_attention_layernorm", "blk.#.post_attention_norm", NULL },
 	{ "layers.#.pre_feedforward_layernorm", "blk.#.ffn_norm", NULL },
 	{ "layers.#.post_feedforward_layernorm", "blk.#.post_ffw_norm", NULL },
@@ -249,19 +249,19 @@ const struct hf_family hf_dense[] = {
 	              "'head_dim':256,'intermediate_size':24576,'max_position_embeddings':8192,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true}" },
 	{ .arch = { "Gemma2ForCausalLM" }, .type = { "gemma2" }, .gguf = "gemma2",
-	  .names = gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
+	  .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
 	  .defaults = "{'hidden_size':2304,'num_hidden_layers':26,'num_attention_heads':8,'num_key_value_heads':4,"
 	              "'head_dim':256,'intermediate_size':9216,'max_position_embeddings':8192,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true,'sliding_window':4096,'query_pre_attn_scalar':256,"
 	              "'attn_logit_softcapping':50,'final_logit_softcapping':30}" },
 	{ .arch = { "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration" }, .type = { "gemma3_text", "gemma3" },
-	  .gguf = "gemma3", .names = gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 6, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
+	  .gguf = "gemma3", .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 6, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
 	  .defaults = "{'hidden_size':2304,'num_hidden_layers':26,'num_attention_heads':8,'num_key_value_heads':4,"
 	              "'head_dim':256,'intermediate_size':9216,'max_position_embeddings':131072,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true,'sliding_window':4096,'query_pre_attn_scalar':256,'rope_theta':1000000,"
 	              "'rope_local_base_freq':10000}" },
 	{ .arch = { "VaultGemmaForCausalLM" }, .type = { "vaultgemma" }, .gguf = "vaultgemma",
-	  .names = gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
+	  .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
 	  .defaults = "{'hidden_size':2304,'num_hidden_layers':26,'num_attention_heads':8,'num_key_value_heads':4,"
 	              "'head_dim':256,'intermediate_size':9216,'max_position_embeddings':8192,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true,'sliding_window':4096,'query_pre_attn_scalar':256,"

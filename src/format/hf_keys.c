@@ -258,39 +258,62 @@ static int dim(struct hf_map *m, int64_t *out, const char *names, int64_t min, i
 	return 0;
 }
 
-/* jansson's copies lack what there was no memory for, and it does not say so. */
-static bool has_all(const json_t *o, json_t *of)
+/* Names that classes have for the same number. */
+#define LAYERS "num_hidden_layers|n_layer|n_layers|num_layers"
+#define EMBD "hidden_size|n_embd|d_model|dim"
+#define HEADS "num_attention_heads|n_head|n_heads|num_heads"
+#define KV_HEADS "num_key_value_heads|num_kv_heads|n_head_kv"
+#define FF "intermediate_size|ffn_hidden_size|n_inner|hidden_dim"
+#define CONTEXT "max_position_embeddings|n_positions|n_ctx"
+
+static bool has_name(const char *names, const char *name)
 {
+	size_t n = strlen(name);
+
+	for (; *names; names += strcspn(names, "|"), names += *names == '|')
+		if (strcspn(names, "|") == n && !memcmp(names, name, n)) return true;
+	return false;
+}
+
+/* Does the config say what the default `name` is for, under that name or another? */
+static bool said(const json_t *cfg, const char *name)
+{
+	static const char *const groups[] = { LAYERS, EMBD, HEADS, KV_HEADS, FF, CONTEXT, HF_PARTIAL, HF_THETA };
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(of, key, v)
-		if (!json_object_get(o, key)) return false;
-	return true;
+	if (json_object_get(cfg, name)) return true;
+	for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+		if (has_name(groups[i], name)) json_object_foreach((json_t *)(uintptr_t)cfg, key, v)
+			if (has_name(groups[i], key) && !json_is_null(v)) return true;
+	return false;
 }
 
 int hf_settings(struct hf_map *m)
 {
 	json_t *text = json_object_get(m->h->config, "text_config");
-	json_t *from = json_is_object(text) ? text : m->h->config;
-	json_t *def = defaults(m);
+	json_t *def = defaults(m), *v;
+	const char *name;
 	int rc, bad;
 
 	if (!def) return m->err && m->err->code ? m->err->code : LM_ENOMEM;
-	m->cfg = json_copy(from);
-	bad = !m->cfg || !has_all(m->cfg, from) || json_object_update_missing(m->cfg, def) || !has_all(m->cfg, def);
+	/* not by json_copy and json_object_update_missing, which keep silent about entries they have no memory for */
+	m->cfg = json_object();
+	bad = !m->cfg || json_object_update(m->cfg, json_is_object(text) ? text : m->h->config);
+	json_object_foreach(def, name, v)
+		if (!bad && !said(m->cfg, name)) bad = json_object_set(m->cfg, name, v);
 	json_decref(def);
 	if (bad) return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
-	if ((rc = dim(m, &m->n_layer, "num_hidden_layers|n_layer|n_layers|num_layers", 1, 1024))) return rc;
-	if ((rc = dim(m, &m->n_embd, "hidden_size|n_embd|d_model|dim", 1, 1 << 20))) return rc;
-	if ((rc = dim(m, &m->n_head, "num_attention_heads|n_head|n_heads|num_heads", 0, 1 << 16))) return rc;
+	if ((rc = dim(m, &m->n_layer, LAYERS, 1, 1024))) return rc;
+	if ((rc = dim(m, &m->n_embd, EMBD, 1, 1 << 20))) return rc;
+	if ((rc = dim(m, &m->n_head, HEADS, 0, 1 << 16))) return rc;
 	m->n_kv = m->n_head;
-	if ((rc = dim(m, &m->n_kv, "num_key_value_heads|num_kv_heads|n_head_kv", 0, 1 << 16))) return rc;
+	if ((rc = dim(m, &m->n_kv, KV_HEADS, 0, 1 << 16))) return rc;
 	m->head_dim = m->n_head > 0 ? m->n_embd / m->n_head : 0;
 	if ((rc = dim(m, &m->head_dim, "head_dim", 0, 1 << 16))) return rc;
 	m->n_ff = 4 * m->n_embd;
-	if ((rc = dim(m, &m->n_ff, "intermediate_size|ffn_hidden_size|n_inner|hidden_dim", -1, 1 << 24))) return rc;
-	if ((rc = dim(m, &m->n_ctx, "max_position_embeddings|n_positions|n_ctx", 0, 1 << 28))) return rc;
+	if ((rc = dim(m, &m->n_ff, FF, -1, 1 << 24))) return rc;
+	if ((rc = dim(m, &m->n_ctx, CONTEXT, 0, 1 << 28))) return rc;
 	return (rc = hf_flag(m, "tie_word_embeddings", &m->tied)) < 0 ? rc : 0;
 }
 

@@ -13,11 +13,12 @@ static const char *const prefixes[] = {
 };
 enum { N_PREFIX = sizeof prefixes / sizeof prefixes[0] };
 
-/* Buffers of old checkpoints, of any family. */
+/* Buffers of old checkpoints, and a classifier behind a decoder: of any family. */
 static const struct hf_name ignored[] = {
 	{ "*rotary_emb.inv_freq", NULL, hf_skip },
 	{ "*.attn.masked_bias", NULL, hf_skip },
 	{ "*.attention.masked_bias", NULL, hf_skip },
+	{ "score", "cls.output", NULL },
 	{ NULL, NULL, NULL }
 };
 
@@ -245,7 +246,7 @@ int hf_stack(struct hf_map *m, const struct tensor *t, const char *to, int layer
 int hf_head(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
 {
 	(void)layer, (void)expert;
-	return m->tied ? 0 : hf_emit(m, t, to);
+	return m->tied && strcmp(to, "output.bias") ? 0 : hf_emit(m, t, to);
 }
 
 static bool is_norm_weight(const char *to)
@@ -325,7 +326,14 @@ static int check_unread(struct hf_map *m)
 	return 0;
 }
 
-static int map_tensor(struct hf_map *m, const struct tensor *t)
+bool hf_knows(const struct hf_map *m, const char *name)
+{
+	const char *suffix;
+	int layer, expert;
+	return row_of(m, name, &suffix, &layer, &expert) != NULL;
+}
+
+int hf_map_tensor(struct hf_map *m, const struct tensor *t, bool rows)
 {
 	const char *suffix = "";
 	int layer, expert;
@@ -339,6 +347,7 @@ static int map_tensor(struct hf_map *m, const struct tensor *t)
 	struct tensor *copy = lm_new(m->h->f->arena, struct tensor, 1);
 	if (!to || !copy) return no_memory(m);
 	*copy = *t;
+	if (rows && (row->op == hf_transpose || row->op == hf_conv)) return hf_emit(m, copy, to);
 	if (row->op) return row->op(m, copy, to, layer, expert);
 	if ((m->fam->flags & HF_PLUS_ONE) && is_norm_weight(to)) return hf_add_one(m, copy, to, layer, expert);
 	return hf_emit(m, copy, to);
@@ -364,6 +373,33 @@ static const struct hf_family *family(const char *arch, const char *type)
 	return NULL;
 }
 
+/* A decoder saved without its head, or with one that tells classes apart, is the family of the whole model. */
+static const struct hf_family *bare_family(const char *arch)
+{
+	static const char *const ends[] = { "ForSequenceClassification", "Model" };
+	char name[96];
+
+	for (int i = 0; i < 2; i++) {
+		size_t n = strlen(arch), k = strlen(ends[i]);
+		if (n <= k || strcmp(arch + n - k, ends[i])) continue;
+		snprintf(name, sizeof name, "%.*sForCausalLM", n - k > 64 ? 64 : (int)(n - k), arch);
+		const struct hf_family *f = family(name, NULL);
+		if (f) return f;
+	}
+	return NULL;
+}
+
+const struct hf_family *hf_family_of(const char *gguf, int i)
+{
+	const struct hf_family *const tables[] = { hf_dense, hf_moe_families, hf_rec_families, hf_enc_families };
+	const int sizes[] = { hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc };
+
+	for (int t = 0; t < 4; t++)
+		for (int k = 0; k < sizes[t]; k++)
+			if (tables[t][k].gguf && !strcmp(tables[t][k].gguf, gguf) && i-- == 0) return &tables[t][k];
+	return NULL;
+}
+
 static int pick_family(struct hf_map *m)
 {
 	const json_t *list = json_object_get(m->h->config, "architectures"), *v;
@@ -374,6 +410,7 @@ static int pick_family(struct hf_map *m)
 		if (!json_is_string(v)) return lm_fail(m->err, LM_EFORMAT, "config.json: architectures holds no strings");
 		name = name ? name : json_string_value(v);
 		m->fam = family(json_string_value(v), NULL);
+		if (!m->fam) m->fam = bare_family(json_string_value(v));
 	}
 	if (!name && type) m->fam = family(NULL, name = type);
 	if (!name)
@@ -421,8 +458,9 @@ static int map(struct hf_map *m)
 	if (m->fam->pick && (rc = m->fam->pick(m))) return rc;
 	if ((rc = hf_keys(m))) return rc;
 	for (int i = 0; i < m->h->n_t; i++)
-		if ((rc = map_tensor(m, &m->h->t[i]))) return rc;
+		if ((rc = hf_map_tensor(m, &m->h->t[i], false))) return rc;
 	if ((rc = check_unread(m))) return rc;
+	if ((rc = hf_pool(m))) return rc;
 	return check_head(m);
 }
 

@@ -20,7 +20,7 @@ hf_op hf_neg_exp;            /* -exp(w), f32 */
 hf_op hf_transpose;          /* [in, out], as GPT-2's Conv1D */
 hf_op hf_regroup;            /* fused rows per key head [q.. k v] -> [Q; K; V]; weight or bias */
 hf_op hf_stack;              /* '@' = 0 emits all n_head (or n_kv, for "attn_k...") vectors as one matrix */
-hf_op hf_head;               /* output projection: ignored when tied */
+hf_op hf_head;               /* output projection: its weight is ignored when tied */
 hf_op hf_conv;               /* depthwise convolution [C, 1, K] -> [C, K] */
 
 enum hf_kind { HF_INT, HF_F32, HF_BOOL };
@@ -69,9 +69,17 @@ struct hf_map {                      /* one folder being mapped */
 	struct lm_err *err;
 };
 
-extern const struct hf_name hf_llama_names[];
+extern const struct hf_name hf_llama_names[], hf_gemma2_names[];
 extern const struct hf_family hf_dense[], hf_moe_families[], hf_rec_families[], hf_enc_families[];
 extern const int hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc;
+
+/* ---- for adapters (peft_map.c) */
+/* Family i of those that become this GGUF architecture; NULL: no more. */
+const struct hf_family *hf_family_of(const char *gguf, int i);
+/* Has m->fam a row for this name? */
+bool hf_knows(const struct hf_map *m, const char *name);
+/* Emits what t, the checkpoint's tensor or (rows) something with a row for each of its rows, becomes. */
+int hf_map_tensor(struct hf_map *m, const struct tensor *t, bool rows);
 
 /* ---- for ops */
 /* Adds a tensor to the file; `to` with '#' and '@' filled in is what ops are given as `to`. */
@@ -101,7 +109,10 @@ int hf_put_str(struct hf_map *m, const char *name, const char *s);
 /* LM_EUNSUPPORTED: "config.json: parallel_attn is false, which ..." */
 int hf_refuse(struct hf_map *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+#define HF_PARTIAL "partial_rotary_factor|rotary_pct"
+#define HF_THETA "rope_theta|rotary_emb_base"
 /* hf_keys.c */
 int hf_settings(struct hf_map *m);        /* m->cfg and the numbers of m */
 int hf_keys(struct hf_map *m);            /* all keys */
+int hf_pool(struct hf_map *m);            /* pooling, dense layers, prompts, labels: keys and tensors; hf_pool.c */
 int hf_ropes(struct hf_map *m);           /* rope keys and tensors; hf_rope.c */

@@ -6,52 +6,13 @@
 
 enum { MAX_JSON = 16 << 20 };
 
-/* A number of JSON, and what Python reads from more: bare words for infinities and NaN, integers of any length.  The
- * length of the one at s, and what jansson reads in its place; 0: nothing to change. */
-static size_t odd_number(const char *s, size_t n, const char **is)
-{
-	static const struct { const char *word, *is; } words[] = { { "Infinity", "1e308" }, { "NaN", "null" } };
-	size_t k = 0;
-	for (int i = 0; i < 2; i++) {
-		k = strlen(words[i].word);
-		*is = words[i].is;
-		if (n >= k && !memcmp(s, words[i].word, k)) return k;
-	}
-	for (k = 0; k < n && s[k] >= '0' && s[k] <= '9';) k++;
-	*is = NULL;                                        /* as it stands, made a fraction */
-	return k < 19 || (k < n && strchr(".eE", s[k])) ? 0 : k;
-}
-
-static void plain_json(const char *s, size_t n, struct lm_buf *b)
-{
-	size_t from = 0, k;
-	const char *is;
-	for (size_t i = 0; i < n; i++) {
-		bool word = i && strchr("0123456789.+-eE", s[i - 1]) && s[i - 1] != '-';   /* inside a number */
-		if (s[i] == '"') {
-			for (i++; i < n && s[i] != '"'; i++) i += s[i] == '\\';
-		} else if (!word && (k = odd_number(s + i, n - i, &is))) {
-			lm_buf_add(b, s + from, i - from);
-			if (is) lm_buf_str(b, is);
-			else lm_buf_add(b, s + i, k), lm_buf_str(b, ".0");
-			from = i + k;
-			i = from - 1;
-		}
-	}
-	lm_buf_add(b, s + from, n - from);
-}
-
 int hf_json(const char *path, json_t **out, struct lm_err *err)
 {
-	struct lm_buf text = { 0 }, plain = { 0 };
+	struct lm_buf text = { 0 };
 	struct lm_err e;
 	*out = NULL;
 	int rc = lm_read_file(&text, path, MAX_JSON, err);
-	if (!rc) {
-		plain_json(text.p ? text.p : "", text.n, &plain);
-		if (plain.bad) rc = lm_fail(err, LM_ENOMEM, "%.300s: out of memory", path);
-	}
-	if (!rc && !(*out = lm_json_parse(plain.p ? plain.p : "", plain.n, &e)))
+	if (!rc && !(*out = lm_json_python(text.p ? text.p : "", text.n, &e)))
 		rc = lm_fail(err, e.code, "%.300s: %s", path, e.msg);
 	if (!rc && !json_is_object(*out)) {
 		rc = lm_fail(err, LM_EFORMAT, "%.300s: is %s, expected an object", path, lm_json_kind(*out));
@@ -59,7 +20,6 @@ int hf_json(const char *path, json_t **out, struct lm_err *err)
 		*out = NULL;
 	}
 	lm_buf_free(&text);
-	lm_buf_free(&plain);
 	return rc;
 }
 

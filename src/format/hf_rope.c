@@ -51,9 +51,9 @@ static int find_numbers(struct hf_map *m, struct ropes *r)
 	r->orig = m->n_ctx;
 	r->type = type_of(r->all);
 	if (json_object_get(r->all, "short_factor")) r->type = "longrope";    /* once called su, and yarn */
-	if ((rc = hf_num(m, "rope_theta|rotary_emb_base", &r->theta)) < 0) return rc;
+	if ((rc = hf_num(m, HF_THETA, &r->theta)) < 0) return rc;
 	if ((rc = hf_num_in(m, r->all, "rope_parameters.", "rope_theta", &r->theta)) < 0) return rc;
-	if ((rc = hf_num(m, "partial_rotary_factor|rotary_pct", &r->partial)) < 0) return rc;
+	if ((rc = hf_num(m, HF_PARTIAL, &r->partial)) < 0) return rc;
 	if ((rc = hf_num_in(m, r->all, "rope_parameters.", "partial_rotary_factor", &r->partial)) < 0) return rc;
 	if ((rc = hf_int_in(m, r->all, "rope_parameters.", "original_max_position_embeddings", &r->orig)) < 0) return rc;
 	if ((rc = hf_int(m, "original_max_position_embeddings", &r->orig)) < 0) return rc;

@@ -4,23 +4,23 @@
 #include "format/layouts.h"
 #include <strings.h>
 
-static int nibble(const uint8_t *words, int64_t i)
-{
-	static const uint8_t at[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
-	return (int)(lay_u32(words + i / 8 * 4) >> at[i % 8] & 15);
-}
+static const uint8_t shift[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
 
 static void fetch(const struct ints *w, int64_t row, int64_t n, int64_t col, int m, uint8_t *out)
 {
 	for (int k = 0; k < m; k++) {
 		const uint8_t *words = w->q.data + (col + k) * w->q.dim[1] * 4;
-		for (int64_t i = 0; i < n; i++) out[i * 32 + k] = (uint8_t)nibble(words, row + i);
+		for (int64_t i = 0; i < n;) {
+			int at = (int)((row + i) % 8);
+			uint32_t v = lay_u32(words + (row + i) / 8 * 4);
+			for (; at < 8 && i < n; at++, i++) out[i * 32 + k] = (uint8_t)(v >> shift[at] & 15);
+		}
 	}
 }
 
 static int zero_at(const struct ints *w, int64_t row, int64_t g)
 {
-	return nibble(w->zero.data + g * w->zero.dim[1] * 4, row);
+	return (int)(lay_u32(w->zero.data + (g * w->zero.dim[1] + row / 8) * 4) >> shift[row % 8] & 15);
 }
 
 static int add(struct hf *h, int64_t group, struct raw *q, size_t base, struct lm_err *err)

@@ -101,7 +101,7 @@ static int nested(const struct hf *h, struct bnb4 *f, const json_t *state, const
 	f->offset = (float)json_number_value(offset);
 	if ((rc = table(h, r, base, ".nested_quant_map", 256, f->inner, err))) return rc;
 	if ((rc = lay_need(h, r, base, ".nested_absmax", &outer, err))) return rc;
-	if ((rc = lay_is(outer, 1 << RAW_F32, err, (blocks + f->nested - 1) / f->nested))) return rc;
+	if ((rc = lay_is(outer, 1 << RAW_F32, err, blocks / f->nested + (blocks % f->nested != 0)))) return rc;
 	outer->used = true;
 	f->outer = *outer;
 	return 0;

@@ -57,7 +57,7 @@ static enum dtype pick_type(const struct f8 *f)
 	return f->cols % 128 || (!one && f->block_cols % 128) ? DT_F8_32 : DT_F8_128;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
 /* Which block of the weights a scale is for: the size config.json gives, else equal parts. */
 static int blocks(struct f8 *f, int64_t matrices, int64_t br, int64_t bc, struct lm_err *err)

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 32 };                          /* rows worked on together: packings along rows then read whole words */
+enum { TILE = 32 };                         /* rows worked on together: packings along rows then read whole words */
 struct cell { float scale; int zero; };      /* of a group and a row of the tile */
 
 uint32_t ints_field(const uint8_t *p, int64_t stride, int64_t i, int bits)
@@ -36,14 +36,14 @@ void ints_fetch(const struct ints *w, const uint8_t *row0, int64_t row_step, int
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------- */
-static int fill_cells(const struct ints *w, int64_t row, int64_t n, struct cell *c, struct lm_err *err)
+static int fill_cells(const struct ints *w, int64_t row, int64_t n, int64_t tile, struct cell *c, struct lm_err *err)
 {
 	for (int64_t g = 0; g < w->groups; g++)
 		for (int64_t i = 0; i < n; i++) {
 			int64_t at = (row + i) * w->scale_row + g * w->scale_group;
 			float s = lay_f32(&w->scale, at);
 			if (!isfinite(s)) return lay_not_finite(w->name, at, s, err);
-			c[g * TILE + i] = (struct cell){ s, w->symmetric ? 1 << (w->bits - 1) : w->zero_at(w, row + i, g) };
+			c[g * tile + i] = (struct cell){ s, w->symmetric ? 1 << (w->bits - 1) : w->zero_at(w, row + i, g) };
 		}
 	return 0;
 }
@@ -96,38 +96,37 @@ static void put_block(const struct ints *w, char *row, int64_t col, const uint8_
 	}
 }
 
-static void put_floats(const struct ints *w, char *row, int64_t i, int64_t col, int m, const uint8_t *q,
-                       const struct cell *cells)
+/* at: where the cells of each column's group begin */
+static void put_floats(const struct ints *w, char *row, int64_t col, int m, const uint8_t *q, const struct cell *cells,
+                       const int64_t at[32])
 {
-	for (int k = 0; k < m; k++) {
-		int64_t g = w->g_idx ? w->g_idx[col + k] : (col + k) / w->group;
-		struct cell c = cells[g * TILE + i];
-		float v = (float)(q[k] - c.zero) * c.scale;
-		uint16_t half = w->type == DT_F16 ? quant_f32_to_f16(v) : quant_f32_to_bf16(v);
-		if (w->type == DT_F32) memcpy(row + (col + k) * 4, &v, 4);
-		else memcpy(row + (col + k) * 2, &half, 2);
-	}
+	const struct dtype_info *to = quant_info(w->type);
+	float v[32];
+	for (int k = 0; k < m; k++) v[k] = (float)(q[k] - cells[at[k]].zero) * cells[at[k]].scale;
+	to->encode(row + col * to->block_bytes, v, NULL, m);
 }
 
 static int make_ints(const struct derived *d, int64_t row, int64_t n, void *dst, struct lm_err *err)
 {
 	const struct ints *w = (const struct ints *)d;
-	int64_t bytes = quant_row_bytes(w->type, w->cols);
+	int64_t bytes = quant_row_bytes(w->type, w->cols), tile = n < TILE ? n : TILE;
 	bool floats = w->type == DT_F32 || w->type == DT_F16 || w->type == DT_BF16;
-	struct cell *cells = lm_calloc((size_t)w->groups, TILE * sizeof *cells);
+	struct cell *cells = lm_calloc((size_t)w->groups, (size_t)tile * sizeof *cells);
 	int rc = cells ? 0 : lm_fail(err, LM_ENOMEM, "out of memory for %.200s", w->name);
 
-	for (int64_t r = 0; !rc && r < n; r += TILE) {
-		int64_t t = n - r < TILE ? n - r : TILE;
+	for (int64_t r = 0; !rc && r < n; r += tile) {
+		int64_t t = n - r < tile ? n - r : tile;
 		char *to = (char *)dst + r * bytes;
-		if ((rc = fill_cells(w, row + r, t, cells, err))) break;
+		if ((rc = fill_cells(w, row + r, t, tile, cells, err))) break;
 		for (int64_t col = 0; col < w->cols; col += 32) {
 			uint8_t q[TILE][32];
+			int64_t at[32];
 			int m = w->cols - col < 32 ? (int)(w->cols - col) : 32;
 			w->fetch(w, row + r, t, col, m, q[0]);
+			for (int k = 0; k < m; k++) at[k] = (w->g_idx ? w->g_idx[col + k] : (col + k) / w->group) * tile;
 			for (int64_t i = 0; i < t; i++) {
-				if (floats) put_floats(w, to + i * bytes, i, col, m, q[i], cells);
-				else put_block(w, to + i * bytes, col, q[i], cells[col / w->group * TILE + i]);
+				if (floats) put_floats(w, to + i * bytes, col, m, q[i], cells + i, at);
+				else put_block(w, to + i * bytes, col, q[i], cells[at[0] + i]);
 			}
 		}
 	}

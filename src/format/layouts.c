@@ -87,11 +87,6 @@ int64_t lay_count(const struct raw *r)
 	return (int64_t)(r->size * 8 / (uint64_t)raw_info[r->type].bits);
 }
 
-uint32_t lay_u32(const uint8_t *p)
-{
-	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 float lay_f32(const struct raw *r, int64_t i)
 {
 	const uint8_t *p = r->data + (size_t)i * (size_t)(raw_info[r->type].bits / 8);

@@ -30,7 +30,10 @@ int64_t lay_count(const struct raw *r);
 float lay_f32(const struct raw *r, int64_t i);
 /* A scale that is no number would make weights of nonsense: LM_EFORMAT names element i. */
 int lay_not_finite(const char *name, int64_t i, float v, struct lm_err *err);
-uint32_t lay_u32(const uint8_t *p);
+static inline uint32_t lay_u32(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
 
 /* Adds the tensor r->name[0..base) + suffix, made by *d (whose first member is struct derived; `bytes` of it are copied
  * into the arena).  LM_EFORMAT when a dimension is 0. */

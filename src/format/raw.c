@@ -195,7 +195,7 @@ static char *join(struct hf *h, const char *name)
 	return p;
 }
 
-/* The shards in the order of their names, each once. */
+/* The shards in the order of their names, each once.  One that cannot be opened is the index's mistake, not the user's. */
 static int add_shards(struct hf *h, const struct list *l, struct lm_err *err)
 {
 	int shards = 0, rc = 0;
@@ -205,7 +205,8 @@ static int add_shards(struct hf *h, const struct list *l, struct lm_err *err)
 		char *path = join(h, l->v[i].shard);
 		rc = path ? add_file(h, path, err) : no_memory(h, err);
 	}
-	return rc;
+	if (rc == LM_EIO && err) err->code = LM_EFORMAT;
+	return rc == LM_EIO ? LM_EFORMAT : rc;
 }
 
 /* Every tensor listed is in its shard. */

@@ -40,6 +40,9 @@ struct file {
 	struct index keys, tensors;
 };
 
+/* An empty one; NULL: no memory.  finish builds its indexes, unless rc is a failure: then it is closed. */
+struct file *file_new(const char *path, struct lm_err *err);
+int file_finish(struct file **out, struct file *f, int rc, struct lm_err *err);
 /* Indexes n structs of `stride` bytes at base.  A name met twice is LM_EFORMAT, called `what` in the sentence. */
 int index_build(struct file *f, struct index *ix, const void *base, size_t stride, int n, const char *what,
                 struct lm_err *err);

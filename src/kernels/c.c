@@ -267,6 +267,42 @@ static void decode_nf4(float o[32], const void *w, int k, int cols)
 	}
 }
 
+/* Types whose blocks are 32 elements; longer blocks as one that has the same head and a part of the rest. */
+static void decode_short(float o[32], const void *w, int k, enum dtype t)
+{
+	const struct dtype_info *i = quant_info(t);
+	i->decode(o, (const char *)w + k / 32 * i->block_bytes, 32);
+}
+
+static void decode_long(float o[32], const void *w, int k, enum dtype t, enum dtype part)
+{
+	int size = quant_info(t)->block_bytes, small = quant_info(part)->block_bytes, rest = (size - small) / 3;
+	char b[64];
+	const char *from = (const char *)w + k / 128 * size;
+	memcpy(b, from, (size_t)(small - rest));
+	memcpy(b + small - rest, from + small - rest + k % 128 / 32 * rest, (size_t)rest);
+	quant_info(part)->decode(o, b, 32);
+}
+
+static void decode_fp4(float o[32], const void *w, int k, int cols)
+{
+	float all[64];
+	(void)cols;
+	quant_info(DT_FP4)->decode(all, (const struct block_fp4 *)w + k / 64, 64);
+	memcpy(o, all + k % 64, 32 * sizeof o[0]);
+}
+
+#define SHORT(id, t) static void decode_##id(float o[32], const void *w, int k, int cols) { (void)cols; decode_short(o, w, k, t); }
+#define LONG(id, t, part) static void decode_##id(float o[32], const void *w, int k, int cols) { (void)cols; decode_long(o, w, k, t, part); }
+SHORT(mxfp4, DT_MXFP4)
+SHORT(z4_32, DT_Z4_32)
+SHORT(z8_32, DT_Z8_32)
+SHORT(f8_32, DT_F8_32)
+SHORT(bnb8, DT_BNB8)
+LONG(z4_128, DT_Z4_128, DT_Z4_32)
+LONG(z8_128, DT_Z8_128, DT_Z8_32)
+LONG(f8_128, DT_F8_128, DT_F8_32)
+
 static float row_f32(const void *w, const float *x, int cols, decode32 *decode)
 {
 	int64_t n = (cols + 31) / 32;
@@ -296,6 +332,15 @@ GEMV_F32(f32)
 GEMV_F32(f16)
 GEMV_F32(bf16)
 GEMV_F32(nf4)
+GEMV_F32(fp4)
+GEMV_F32(mxfp4)
+GEMV_F32(z4_32)
+GEMV_F32(z4_128)
+GEMV_F32(z8_32)
+GEMV_F32(z8_128)
+GEMV_F32(f8_32)
+GEMV_F32(f8_128)
+GEMV_F32(bnb8)
 
 /* ---- activation rows ----------------------------------------------------------------------------------- */
 /* The largest |x|, as bits, so that a NaN wins. */
@@ -388,7 +433,9 @@ void kern_init_c(struct kern *k)
 		{ DT_F32, gemv_f32 },   { DT_F16, gemv_f16 },   { DT_BF16, gemv_bf16 }, { DT_NF4, gemv_nf4 },
 		{ DT_Q4_0, gemv_q4_0 }, { DT_Q4_1, gemv_q4_1 }, { DT_Q5_0, gemv_q5_0 }, { DT_Q5_1, gemv_q5_1 },
 		{ DT_Q8_0, gemv_q8_0 }, { DT_Q2_K, gemv_q2_k }, { DT_Q3_K, gemv_q3_k }, { DT_Q4_K, gemv_q4_k },
-		{ DT_Q5_K, gemv_q5_k }, { DT_Q6_K, gemv_q6_k },
+		{ DT_Q5_K, gemv_q5_k }, { DT_Q6_K, gemv_q6_k }, { DT_FP4, gemv_fp4 },   { DT_MXFP4, gemv_mxfp4 },
+		{ DT_Z4_32, gemv_z4_32 }, { DT_Z4_128, gemv_z4_128 }, { DT_Z8_32, gemv_z8_32 }, { DT_Z8_128, gemv_z8_128 },
+		{ DT_F8_32, gemv_f8_32 }, { DT_F8_128, gemv_f8_128 }, { DT_BNB8, gemv_bnb8 },
 	};
 	*k = (struct kern){ 0 };
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) k->w[table[i].t].gemv = table[i].gemv;

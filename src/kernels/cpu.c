@@ -119,7 +119,7 @@ static int size_scratch(struct cpu *c, int rows, struct lm_err *err)
 	c->attn_stride = x_align(cpu_attn_bytes(c->max_dim)) + 64;
 	if (!rc) rc = scratch_want(&c->panel, c->panel_stride * (size_t)c->n_threads, err);
 	if (!rc) rc = scratch_want(&c->attn, c->attn_stride * (size_t)c->n_threads, err);
-	if (!rc) rc = scratch_want(&c->tiles, (size_t)rows * 2 * sizeof(int), err);
+	if (!rc) rc = scratch_want(&c->tiles, (size_t)rows * 3 * sizeof(int), err);
 	if (!rc) rc = cpu_moe_scratch(c, rows, err);
 	/* two tables before they are asked for: no model has more kinds of RoPE (global and sliding layers) */
 	for (int i = 0; i < MAX_ROPES && !rc; i++) {

@@ -144,7 +144,7 @@ void cpu_kv_put(struct backend *b, const struct kv *kv, struct mat k, struct mat
 }
 
 /* ---- attention ------------------------------------------------------------------------------------------------------ */
-struct tile { int row, n; };                     /* rows [row, row+n) of one sequence */
+struct tile { int row, n, end; };                /* rows [row, row+n) of one sequence, whose last position is end-1 */
 struct attend_job {
 	struct cpu *c;
 	struct mat y, q;
@@ -165,14 +165,13 @@ size_t cpu_attn_bytes(int dim)
 	return n > q8 ? n : q8;
 }
 
-/* Positions that row r sees: [*lo, *hi). */
-static void sees(const struct attend_job *j, int r, int *lo, int *hi)
+/* Positions that the row at pos sees: [*lo, *hi). */
+static void sees(const struct attn *a, int pos, int end, int *lo, int *hi)
 {
-	int pos = j->s->pos[r];
-	*hi = pos + 1;
-	if (!j->a->causal)
-		for (int i = r + 1; i < j->s->n_rows && j->s->seq[i] == j->s->seq[r]; i++) *hi = j->s->pos[i] + 1;
-	*lo = j->a->window > 0 && pos - j->a->window + 1 > 0 ? pos - j->a->window + 1 : 0;
+	int back = a->causal ? a->window - 1 : a->window / 2;
+	*hi = a->causal ? pos + 1 : end;
+	if (!a->causal && a->window > 0 && *hi - pos > a->window / 2 + 1) *hi = pos + a->window / 2 + 1;
+	*lo = a->window > 0 && pos > back ? pos - back : 0;
 }
 
 /* Merges this chunk's (m, l, oc) of pair i into the running one. */
@@ -267,7 +266,7 @@ static void attend_unit(const struct attend_job *j, const struct tile *t, int kv
 	int lo[ATTN_TILE], hi[ATTN_TILE], first = INT32_MAX, last = 0;
 	for (int i = 0; i < n; i++) {
 		int r = t->row + i / heads;
-		sees(j, r, &lo[i], &hi[i]);
+		sees(a, j->s->pos[r], t->end, &lo[i], &hi[i]);
 		if (lo[i] < first) first = lo[i];
 		if (hi[i] > last) last = hi[i];
 		memcpy(w->q + (size_t)i * (size_t)a->dim_k, f32_row(j->q, r) + (h0 + i % heads) * a->dim_k, (size_t)a->dim_k * sizeof(float));
@@ -318,8 +317,12 @@ void cpu_attend(struct backend *b, struct mat y, struct mat q, const struct kv *
 	for (int r = 0; r < s->n_rows; r++) {
 		struct tile *t = j.n_tile ? &tile[j.n_tile - 1] : NULL;
 		if (t && s->seq[t->row] == s->seq[r] && (t->n + 1) * j.heads <= ATTN_TILE) t->n++;
-		else tile[j.n_tile++] = (struct tile){ r, 1 };
+		else tile[j.n_tile++] = (struct tile){ r, 1, 0 };
 		work += (int64_t)(s->pos[r] + 1) * (a->dim_k + a->dim_v) * a->n_head;
+	}
+	for (int i = j.n_tile - 1; i >= 0; i--) {        /* rows of a sequence are adjacent */
+		bool last = i + 1 == j.n_tile || s->seq[tile[i + 1].row] != s->seq[tile[i].row];
+		tile[i].end = last ? s->pos[tile[i].row + tile[i].n - 1] + 1 : tile[i + 1].end;
 	}
 	if (work >= 1 << 16 && c->n_threads > 1) lm_pool_run(c->pool, attend_run, &j);
 	else attend_run(&j, 0, 1);

@@ -92,6 +92,14 @@ const struct arch arch_table[] = {
 	{ .name = "starcoder2", LN, SEQ, .act = ACT_GELU_TANH, HALVES },
 	{ .name = "nemotron",   LN, SEQ, .act = ACT_RELU2, HALVES },
 	{ .name = "stablelm",   LN, SEQ, .act = ACT_SILU, HALVES, .finish = finish_stablelm },
+	/* encoders */
+	{ .name = "bert",        LN, .wiring = WIRE_POST, .act = ACT_GELU, .flags = AF_BIDIRECTIONAL, .cls_act = HEAD_TANH },
+	{ .name = "nomic-bert",  LN, .wiring = WIRE_POST, .act = ACT_SILU, HALVES, .flags = AF_BIDIRECTIONAL,
+	  .cls_act = HEAD_TANH },
+	{ .name = "modern-bert", LN, SEQ, .act = ACT_GELU, HALVES, .global = { 3, 0 }, .base_local = 10000,
+	  .flags = AF_BIDIRECTIONAL, .cls_act = HEAD_GELU },
+	{ .name = "gemma-embedding", RMS, SEQ, .act = ACT_GELU_TANH, HALVES, .global = { 6, 5 }, .base_local = 10000,
+	  .flags = AF_EMBED_SQRT_D | AF_LOCAL_PLAIN | AF_BIDIRECTIONAL },
 	/* parallel */
 	{ .name = "phi2",       LN, PAR, .act = ACT_GELU_TANH, HALVES },
 	{ .name = "gptneox",    LN, PAR, .act = ACT_GELU, HALVES, .finish = finish_gptneox },

@@ -12,7 +12,8 @@ enum arch_flag {
 	AF_ROPE_SWITCH   = 1 << 5,   /* rope.scaling.finetuned = false turns rope off */
 	AF_MOE_RENORM    = 1 << 6,   /* weights of the chosen experts sum to one, unless the file says otherwise */
 	AF_MOE_CHOSEN    = 1 << 7,   /* ... as a softmax of their logits, by which they are chosen */
-	AF_YARN_EXACT    = 1 << 8    /* the ends of YaRN's ramp are not rounded */
+	AF_YARN_EXACT    = 1 << 8,   /* the ends of YaRN's ramp are not rounded */
+	AF_BIDIRECTIONAL = 1 << 9    /* every token sees all others, unless the file says attention.causal */
 };
 
 struct arch {
@@ -23,6 +24,7 @@ struct arch {
 	enum rope_kind rope;
 	struct every global;         /* with a sliding window: which layers see everything */
 	struct every no_rope;        /* layers without positions */
+	enum head_act cls_act;       /* between the two matrices of a classifier */
 	int window;                  /* when the file has no attention.sliding_window */
 	float base_local; /* of sliding layers when the file has no rope.freq_base_swa; 0: as global layers */
 	unsigned flags;

@@ -13,9 +13,13 @@ static const struct slot norm_slots[] = {
 	{ "attn_norm_2", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },       /* Falcon 40B; arch.c swaps */
 	{ "attn_norm_2", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
 	{ "post_attention_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
+	{ "attn_output_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
+	{ "attn_output_norm", "bias", L(mix_post.b), ONE, EMBD, ONE, false },
 	{ "ffn_norm", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },
 	{ "ffn_norm", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
 	{ "post_ffw_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
+	{ "layer_output_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
+	{ "layer_output_norm", "bias", L(ffn_post.b), ONE, EMBD, ONE, false },
 };
 static const struct slot attn_slots[] = {
 	{ "attn_qkv", "weight", L(a.qkv), QKV, EMBD, ONE, false },
@@ -45,13 +49,30 @@ static const struct slot dense_slots[] = {
 static const struct slot model_slots[] = {
 	{ "token_embd", "weight", M(embd), VOCAB, EMBD, ONE, true },
 	{ "position_embd", "weight", M(pos_embd), CTX, EMBD, ONE, false },
-	{ "output_norm", "weight", M(out_norm.w), ONE, EMBD, ONE, true },
+	{ "token_types", "weight", M(type_embd), TYPES, EMBD, ONE, false },
+	{ "token_embd_norm", "weight", M(embd_norm.w), ONE, EMBD, ONE, false },
+	{ "token_embd_norm", "bias", M(embd_norm.b), ONE, EMBD, ONE, false },
+	{ "output_norm", "weight", M(out_norm.w), ONE, EMBD, ONE, false },     /* all but WIRE_POST */
 	{ "output_norm", "bias", M(out_norm.b), ONE, EMBD, ONE, false },
 	{ "output", "weight", M(head), VOCAB, EMBD, ONE, false },
 	{ "output", "bias", M(bhead), ONE, VOCAB, ONE, false },
 	{ "rope_freqs", "weight", M(rope_freqs), ONE, ROPE, ONE, false },
 	{ "rope_factors_short", "weight", M(rope_short), ONE, ROPE, ONE, false },
 	{ "rope_factors_long", "weight", M(rope_long), ONE, ROPE, ONE, false },
+	{ "cls", "weight", M(heads.cls.w), EMBD, EMBD, ONE, false },
+	{ "cls", "bias", M(heads.cls.b), ONE, EMBD, ONE, false },
+	{ "cls.norm", "weight", M(heads.cls.norm.w), ONE, EMBD, ONE, false },
+	{ "cls.norm", "bias", M(heads.cls.norm.b), ONE, EMBD, ONE, false },
+	{ "cls.output", "weight", M(heads.out.w), LABELS, EMBD, ONE, false },
+	{ "cls.output", "bias", M(heads.out.b), ONE, LABELS, ONE, false },
+	{ "dense_2", "weight", M(heads.dense[0].w), DENSE_2, EMBD, ONE, false },
+	{ "dense_2", "bias", M(heads.dense[0].b), ONE, DENSE_2, ONE, false },
+	{ "dense_3", "weight", M(heads.dense[1].w), DENSE_3, DENSE_2, ONE, false },
+	{ "dense_3", "bias", M(heads.dense[1].b), ONE, DENSE_3, ONE, false },
+	{ "dense_4", "weight", M(heads.dense[2].w), DENSE_4, DENSE_3, ONE, false },
+	{ "dense_4", "bias", M(heads.dense[2].b), ONE, DENSE_4, ONE, false },
+	{ "dense_5", "weight", M(heads.dense[3].w), DENSE_5, DENSE_4, ONE, false },
+	{ "dense_5", "bias", M(heads.dense[3].b), ONE, DENSE_5, ONE, false },
 };
 /* Layer tensors of old converters that hold nothing we need. */
 static const char *const ignorable[] = { "attn_rot_embd.weight" };
@@ -81,6 +102,12 @@ int bind_dim(const struct model *m, const struct layer *l, enum dim d)
 	case MLA_KV: return l->attn.dim_k;
 	case MLA_KVB: return l->attn.n_head * (m->hp.mla.dim_k - l->attn.v_at + m->hp.mla.dim_v);
 	case MLA_O: return l->attn.n_head * m->hp.mla.dim_v;
+	case TYPES: return m->heads.n_type;
+	case LABELS: return m->heads.n_label;
+	case DENSE_2: return m->heads.dense_out[0];
+	case DENSE_3: return m->heads.dense_out[1];
+	case DENSE_4: return m->heads.dense_out[2];
+	case DENSE_5: return m->heads.dense_out[3];
 	}
 	return 0;
 }
@@ -245,6 +272,7 @@ static int bind_slot(struct binder *b, const struct slot *s, int il)
 	else rc = bind_matrix(b, out, t, rows, cols, l && s->rows != EXPERTS);
 	if (rc) return rc;
 	bind_count(b, t, out, l != NULL, 1, 1);
+	if (s->rows != ONE) m->weight[m->n_weight++] = (struct weight){ t->name, *out };
 	return 0;
 }
 
@@ -356,6 +384,8 @@ static int bind_all(struct binder *b)
 	int rc;
 
 	if ((rc = bind_slots(b, model_slots, sizeof model_slots / sizeof *model_slots, -1))) return rc;
+	if (m->hp.wiring != WIRE_POST && !m->out_norm.w.base)
+		return lm_fail(b->err, LM_EFORMAT, "the tensor output_norm.weight is missing");
 	if (!m->head.base) m->head = m->embd;
 	m->info.token_bytes += (uint64_t)m->head.stride * (uint64_t)m->head.rows;
 	for (int il = 0; il < m->hp.n_layer; il++)
@@ -371,7 +401,8 @@ int model_bind(struct model *m, const struct file *f, const struct alias *alias,
 
 	m->info.f32_weights = true;
 	b.bound = lm_calloc((size_t)file_count(f), sizeof *b.bound);
-	rc = b.bound ? bind_all(&b) : lm_fail(err, LM_ENOMEM, "out of memory for %d tensors", file_count(f));
+	m->weight = lm_new(m->arena, struct weight, file_count(f));
+	rc = b.bound && m->weight ? bind_all(&b) : lm_fail(err, LM_ENOMEM, "out of memory for %d tensors", file_count(f));
 	if (!rc && b.n_odd)
 		lm_log(LM_LOG_INFO, "%d matrices stay in floats: their rows are no whole blocks of %s (%s has %lld columns)",
 		       b.n_odd, quant_info(o->quantize)->name, b.odd->name, (long long)b.odd->dim[b.odd->n_dims - 1]);

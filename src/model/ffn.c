@@ -11,13 +11,13 @@ void fwd_dense(const struct fwd *f, const struct ffnw *w, int n_ff, struct mat y
 
 	if (!w->gate.base) {
 		gate_up[1].y = g;
-		op->linear(f->be, &gate_up[1], 1, f->h);
+		fwd_linear(f, &gate_up[1], 1, f->h);
 		op->act(f->be, g, g, NULL, act);
 	} else {
-		op->linear(f->be, gate_up, 2, f->h);
+		fwd_linear(f, gate_up, 2, f->h);
 		op->act(f->be, g, g, &u, act);
 	}
-	op->linear(f->be, &down, 1, g);
+	fwd_linear(f, &down, 1, g);
 }
 
 void ffn_dense(const struct fwd *f, int il)

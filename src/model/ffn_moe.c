@@ -15,7 +15,7 @@ static void shared(const struct fwd *f, const struct layer *l)
 	if (!l->sh_gate.base) {
 		fwd_dense(f, &l->sh, l->n_ff_sh, f->y2);
 	} else {
-		op->linear(f->be, &(struct lin){ r, &l->sh_gate, NULL, 1 }, 1, f->h);
+		fwd_linear(f, &(struct lin){ r, &l->sh_gate, NULL, 1 }, 1, f->h);
 		op->route(f->be, sel, w, r, NULL, &one);
 		op->experts(f->be, f->y2, f->h, &e, sel, w);
 	}
@@ -27,7 +27,7 @@ void ffn_moe(const struct fwd *f, int il)
 	const struct layer *l = &f->m->layer[il];
 	const struct backend_ops *op = f->be->op;
 
-	op->linear(f->be, &(struct lin){ f->r, &l->router, &l->brouter, 1 }, 1, f->h);
+	fwd_linear(f, &(struct lin){ f->r, &l->router, &l->brouter, 1 }, 1, f->h);
 	op->route(f->be, f->sel, f->rw, f->r, &l->bchoice, &f->m->hp.moe);
 	op->experts(f->be, f->y, f->h, &l->e, f->sel, f->rw);
 	if (l->sh.up.base) shared(f, l);

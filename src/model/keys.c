@@ -42,6 +42,7 @@ static const struct key keys[] = {
 	{ "attention.kv_lora_rank", K_INT, AT(mla.lora_kv), 0, MAX_HEAD_DIM, 0, false },
 	{ "attention.key_length_mla", K_INT, AT(mla.dim_k), 0, MAX_HEAD_DIM, 0, false },
 	{ "attention.value_length_mla", K_INT, AT(mla.dim_v), 0, MAX_HEAD_DIM, 0, false },
+	{ "attention.causal", K_INT, AT(causal_said), 0, 1, -1, false },
 	{ "use_parallel_residual", K_BOOL, AT(parallel), 0, 1, 1, false },
 	{ "rope.dimension_count", K_INT, AT(rope.dims), 0, MAX_HEAD_DIM, 0, false },
 	{ "rope.freq_base", K_F32, AT(rope.base), TINY, 1e15, 10000, false },
@@ -58,7 +59,6 @@ static const struct key keys[] = {
 
 /* Keys that change the result in ways we do not compute, and the value with which they do not. */
 static const struct { const char *name; double neutral; } refused[] = {
-	{ "attention.causal", 1 },
 	{ "attention.clamp_kqv", 0 },
 	{ "attention.max_alibi_bias", 0 },
 	{ "attention.temperature_length", 0 },
@@ -143,17 +143,18 @@ static int scaling_load(struct hparams *hp, const struct file *f, const char *ar
 	               n > 40 ? 40 : (int)n, s);
 }
 
-/* The activation of a folder whose config.json names another than its family's. */
-static int act_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err)
+/* The activation of a file that may have another than its family's. */
+static int act_load(struct hparams *hp, const struct file *f, const char *arch, const char *key, struct lm_err *err)
 {
 	static const struct { const char *name; enum act act; } acts[] = {
-		{ "silu", ACT_SILU }, { "gelu", ACT_GELU }, { "gelu_tanh", ACT_GELU_TANH }, { "relu2", ACT_RELU2 }
+		{ "silu", ACT_SILU }, { "gelu", ACT_GELU }, { "gelu_tanh", ACT_GELU_TANH }, { "relu2", ACT_RELU2 },
+		{ "swish", ACT_SILU }, { "gelu_new", ACT_GELU_TANH }, { "gelu_pytorch_tanh", ACT_GELU_TANH },
 	};
 	char name[NAME];
 	const char *s;
 	size_t n;
 
-	full(name, arch, "activation");
+	full(name, arch, key);
 	if (!file_has(f, name)) return 0;
 	if (!file_str(f, name, &s, &n)) return lm_fail(err, LM_EFORMAT, "%s is not a string", name);
 	for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++)
@@ -182,7 +183,8 @@ int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct
 			return lm_fail(err, LM_EUNSUPPORTED, "%s is %g: a mechanism that lmrun does not have",
 				       name, v);
 	}
-	if ((rc = act_load(hp, f, arch, err))) return rc;
+	if ((rc = act_load(hp, f, arch, "hidden_activation", err))) return rc;
+	if ((rc = act_load(hp, f, arch, "activation", err))) return rc;
 	return scaling_load(hp, f, arch, err);
 }
 

@@ -25,6 +25,7 @@ struct hparams {
 	int window;                                /* of the layers that slide; 0: none do */
 	bool parallel;                             /* the key use_parallel_residual */
 	bool causal;
+	int causal_said;                           /* the key attention.causal; -1: absent */
 	bool ropes_interleaved, ropes_given;       /* the key rope.interleaved, and whether it was there */
 	struct moe moe;                            /* n_expert 0: dense */
 	int gating, renorm;                        /* keys expert_gating_func (0: not said), expert_weights_norm (-1) */
@@ -44,6 +45,19 @@ enum mix_kind { MIX_NONE, MIX_ATTN, MIX_MLA, MIX_MAMBA, MIX_MAMBA2, MIX_CONV, MI
 enum ffn_kind { FFN_NONE, FFN_DENSE, FFN_MOE, FFN_COUNT };
 struct normw { struct mat w, b; };             /* w.base NULL: this norm does not exist */
 struct ffnw { struct mat gate, up, down, bgate, bup, bdown; };   /* gate.base NULL: a plain ffn */
+
+/* What follows the last norm in models that embed or classify: norm(act(W x + b)), a few rows at a time.  head.c. */
+enum { MAX_DENSE = 4 };
+struct stage { struct mat w, b; struct normw norm; enum head_act act; };
+struct heads {
+	struct stage dense[MAX_DENSE], cls, out;   /* w.base NULL: absent; `out` gives the logits */
+	int dense_out[MAX_DENSE];                  /* rows of dense[i].w; 0: absent */
+	int n_label, n_type;                       /* rows of out.w and of the token types' table */
+	struct model_heads info;
+};
+/* Sizes of the heads from their tensors, before binding; and what the keys say about them, after it. */
+int heads_size(struct model *m, const struct file *f, struct lm_err *err);
+int heads_load(struct model *m, const struct file *f, enum head_act cls_act, struct lm_err *err);
 struct layer {
 	enum mix_kind mix[2];                      /* two where they run side by side on the same input (Falcon-H1) */
 	enum ffn_kind ffn;
@@ -63,15 +77,19 @@ struct layer {
 	struct mat sh_gate;                        /* sigmoid(sh_gate x) weighs it; base NULL: it counts in full */
 	int n_ff_sh;
 };
+struct weight { const char *name; struct mat w; };
 struct model {
 	struct hparams hp;
 	struct model_info info;
 	struct backend *be;
 	struct lm_arena *arena;
-	struct mat embd, pos_embd, head, bhead, rope_freqs, rope_short, rope_long;
-	struct normw out_norm;
+	struct mat embd, pos_embd, type_embd, head, bhead, rope_freqs, rope_short, rope_long;
+	struct normw embd_norm, out_norm;
+	struct heads heads;
 	struct layer *layer;
 	struct made *made;
+	struct weight *weight; int n_weight;       /* the matrices that tensors of the file were bound to */
+	struct lora *lora;                         /* adapters; NULL: none.  lora.c */
 	int max_q, max_kv, max_o, max_ff;          /* widest rows over the layers; max_kv serves k and v */
 	bool shared;                               /* some layer has a shared expert: a second branch */
 };
@@ -110,6 +128,13 @@ void fwd_block(const struct fwd *f, int il);
 void fwd_rope(const struct fwd *f, struct mat x, int head_dim, const struct layer *l);
 /* y = w.down(act(w.gate h) * w.up h) of n_ff. */
 void fwd_dense(const struct fwd *f, const struct ffnw *w, int n_ff, struct mat y);
+/* Every product with a weight of the model goes through these: op->linear, then what the adapters of each row's sequence
+ * add.  The rows of x are those of the batch; or, with fwd_linear_at, x's row i belongs to batch row row[i].  lora.c */
+void fwd_linear(const struct fwd *f, const struct lin *l, int n, struct mat x);
+void fwd_linear_at(const struct fwd *f, const struct lin *l, int n, struct mat x, const int32_t *row);
+void fwd_embed(const struct fwd *f, struct mat y);                   /* the tokens' embeddings */
+int lora_rank(const struct model *m);                                /* widths of the two scratch matrices; 0: no adapter */
+int lora_width(const struct model *m);
 
 /* A mixer reads f->h (normed input), which it leaves as it is, and leaves its branch in f->y; so an ffn.  One file
  * each: mix_attn.c, ffn.c, ...  block.c lists them; an entry is NULL until the mechanism is built. */
@@ -119,6 +144,7 @@ mix_fn mix_attn, mix_mla;
 ffn_fn ffn_dense, ffn_moe;
 
 /* Memory of the sequences. */
+enum { HEAD_ROWS = 16 };
 struct state {
 	const struct model *m;
 	struct backend *be;
@@ -126,6 +152,9 @@ struct state {
 	struct kv *kv;                             /* [n_layer] */
 	struct fwd f;                              /* activation matrices of n_batch rows */
 	struct mat logits;                         /* device scratch; base NULL on devices of host memory */
+	struct mat hx, hy;                         /* HEAD_ROWS rows in and out of a head's stage; base NULL: no heads */
+	int32_t *type;                             /* [n_batch] zeros: the token type of rows that have none given */
+	struct mat lora_t, lora_y;                 /* A x, and a stretch of B (A x); empty without adapters */
 	int32_t *want;                             /* [n_batch] indices of the wanted rows */
 	model_tap *tap;
 	void *tap_ud;

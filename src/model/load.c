@@ -37,7 +37,7 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 	if (hp->window < 0) hp->window = row->window;
 	if (!(row->flags & AF_ROPE_SWITCH)) hp->rope.off = false;
 	if (row->flags & AF_YARN_EXACT) hp->rope.fraction = true;
-	hp->causal = true;
+	hp->causal = hp->causal_said >= 0 ? hp->causal_said : !(row->flags & AF_BIDIRECTIONAL);
 	if (hp->rope.base_local == 0)
 		hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
 	return 0;
@@ -81,9 +81,10 @@ static int load_vocab(struct hparams *hp, const struct file *f, struct lm_err *e
 	return 0;
 }
 
-/* A fact of layer il that is given by flags per layer, or for `period` by a number: every period-th lacks it.  *out stays as
+/* A fact of layer il that is given by flags per layer, or by a number for a period: its last layer lacks it, or its first.  *out stays as
  * it is when the key is absent. */
-static int load_flag(bool *out, const struct file *f, const char *arch, const char *key, int il, struct lm_err *err)
+static int load_flag(bool *out, const struct file *f, const char *arch, const char *key, bool first, int il,
+		     struct lm_err *err)
 {
 	char name[96];
 	int64_t n, at, period;
@@ -93,7 +94,7 @@ static int load_flag(bool *out, const struct file *f, const char *arch, const ch
 	snprintf(name, sizeof name, "%s.%s", arch, key);
 	if (!file_has(f, name)) return 0;
 	if (file_i64(f, name, &period)) {
-		*out = period == 0 || il % (period < 1 ? 1 : period) != period - 1;
+		*out = period == 0 || il % (period < 1 ? 1 : period) != (first ? 0 : period - 1);
 		return period >= 0 ? 0 : lm_fail(err, LM_EFORMAT, "%s is negative", name);
 	}
 	n = file_arr_len(f, name);
@@ -112,7 +113,8 @@ static int load_local(bool *out, const struct model *m, const struct file *f, co
 	*out = false;
 	if (!m->hp.window) return 0;
 	*out = !row->global.period || il % row->global.period != row->global.at;
-	return load_flag(out, f, row->name, "attention.sliding_window_pattern", il, err);
+	return load_flag(out, f, row->name, "attention.sliding_window_pattern", row->global.period && row->global.at == 0, il,
+			 err);
 }
 
 /* Latent attention: one key head, [rope | latent], whose tail is the value.  `a` holds the head as the keys without
@@ -223,7 +225,7 @@ static int load_ropes(struct model *m, const struct file *f, const struct arch *
 	for (int il = 0; il < hp->n_layer; il++) {
 		struct layer *l = &m->layer[il];
 		bool turns = !row->no_rope.period || il % row->no_rope.period != row->no_rope.at;
-		if ((rc = load_flag(&turns, f, row->name, "rope.layers", il, err))) return rc;   /* ours */
+		if ((rc = load_flag(&turns, f, row->name, "rope.layers", false, il, err))) return rc;   /* ours */
 		if ((row->flags & AF_ROPE_ONLY_SWA) && hp->window && !l->local) turns = false;
 		if (turns) l->rope = l->local ? local : all;
 		if (turns && !(plain && l->local)) l->rope_long = more;
@@ -243,7 +245,8 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		const struct layer *l = &m->layer[il];
 		const struct attn *a = &l->attn;
 		bool par = m->hp.wiring == WIRE_PARALLEL;
-		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base))
+		bool normed = il == 0 && m->embd_norm.w.base;    /* ModernBERT: the embeddings' norm serves */
+		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base) && !normed)
 			return lm_fail(err, LM_EFORMAT, "the tensor blk.%d.attn_norm.weight is missing", il);
 		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
 			return lm_fail(err, LM_EFORMAT,
@@ -314,6 +317,7 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	if ((rc = apply_row(&m->hp, row, err))) return rc;
 	if ((rc = apply_moe(&m->hp, row, err))) return rc;
 	if ((rc = load_vocab(&m->hp, f, err))) return rc;
+	if ((rc = heads_size(m, f, err))) return rc;
 	m->layer = lm_new(m->arena, struct layer, m->hp.n_layer);
 	if (!m->layer) return lm_fail(err, LM_ENOMEM, "out of memory for %d layers", m->hp.n_layer);
 	for (int il = 0; il < m->hp.n_layer; il++)
@@ -324,7 +328,7 @@ static int load(struct model *m, const struct file *f, const struct model_opt *o
 	if ((rc = room_for_experts(m, err))) return rc;
 	if ((rc = load_ropes(m, f, row, err))) return rc;
 	fill_info(m, row);
-	return 0;
+	return heads_load(m, f, row->cls_act, err);
 }
 
 /* Tensors in a sentence under the names that a folder has for them: people look for those. */

@@ -23,7 +23,7 @@ void mix_attn(const struct fwd *f, int il)
 			      { v, &l->a.v, &l->a.bv, 1 } };
 	struct lin out = { f->y, &l->a.o, &l->a.bo, 1 };
 
-	op->linear(f->be, qkv, 3, f->h);
+	fwd_linear(f, qkv, 3, f->h);
 	head_norm(f, q, &l->a.qn, a->dim_k);
 	head_norm(f, k, &l->a.kn, a->dim_k);
 	if (l->rope.kind != ROPE_NONE) {
@@ -32,5 +32,5 @@ void mix_attn(const struct fwd *f, int il)
 	}
 	op->kv_put(f->be, kv, k, v, a, f->at);
 	op->attend(f->be, o, q, kv, a, f->at);
-	op->linear(f->be, &out, 1, o);
+	fwd_linear(f, &out, 1, o);
 }

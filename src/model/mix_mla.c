@@ -12,17 +12,16 @@
 /* The query heads as trained, [n_head][nope | rope], in f->u. */
 static struct mat queries(const struct fwd *f, const struct layer *l)
 {
-	const struct backend_ops *op = f->be->op;
 	const struct hparams *hp = &f->m->hp;
 	struct mat q = mat_cols(f->u, 0, l->attn.n_head * hp->mla.dim_k), a = mat_cols(f->g, 0, hp->mla.lora_q);
 
 	if (l->a.q.base) {
-		op->linear(f->be, &(struct lin){ q, &l->a.q, NULL, 1 }, 1, f->h);
+		fwd_linear(f, &(struct lin){ q, &l->a.q, NULL, 1 }, 1, f->h);
 		return q;
 	}
-	op->linear(f->be, &(struct lin){ a, &l->mla.q_a, NULL, 1 }, 1, f->h);
+	fwd_linear(f, &(struct lin){ a, &l->mla.q_a, NULL, 1 }, 1, f->h);
 	fwd_norm(f, a, a, &l->mla.q_norm);
-	op->linear(f->be, &(struct lin){ q, &l->mla.q_b, NULL, 1 }, 1, a);
+	fwd_linear(f, &(struct lin){ q, &l->mla.q_b, NULL, 1 }, 1, a);
 	return q;
 }
 
@@ -42,12 +41,12 @@ void mix_mla(const struct fwd *f, int il)
 	struct mat w_rope = mat_rows(l->mla.kv_a, lora, rope), w_c = mat_rows(l->mla.kv_a, 0, lora);
 	struct lin kv[2] = { { mat_cols(k, 0, rope), &w_rope, NULL, 1 }, { c, &w_c, NULL, 1 } };
 
-	op->linear(f->be, kv, 2, f->h);
+	fwd_linear(f, kv, 2, f->h);
 	fwd_norm(f, c, c, &l->mla.kv_norm);
 	for (int h = 0; h < a->n_head; h++) {
 		struct mat w = mat_rows(l->mla.k_b, h * lora, lora);
 		op->gather(f->be, head(q, h, a->dim_k, 0, rope), head(raw, h, hp->mla.dim_k, nope, rope), NULL);
-		op->linear(f->be, &(struct lin){ head(q, h, a->dim_k, rope, lora), &w, NULL, 1 }, 1,
+		fwd_linear(f, &(struct lin){ head(q, h, a->dim_k, rope, lora), &w, NULL, 1 }, 1,
 			   head(raw, h, hp->mla.dim_k, 0, nope));
 	}
 	if (l->rope.kind != ROPE_NONE) {
@@ -58,7 +57,7 @@ void mix_mla(const struct fwd *f, int il)
 	op->attend(f->be, o, q, &f->st->kv[il], a, f->at);
 	for (int h = 0; h < a->n_head; h++) {
 		struct mat w = mat_rows(l->mla.v_b, h * dim_v, dim_v);
-		op->linear(f->be, &(struct lin){ head(v, h, dim_v, 0, dim_v), &w, NULL, 1 }, 1, head(o, h, lora, 0, lora));
+		fwd_linear(f, &(struct lin){ head(v, h, dim_v, 0, dim_v), &w, NULL, 1 }, 1, head(o, h, lora, 0, lora));
 	}
-	op->linear(f->be, &(struct lin){ f->y, &l->a.o, NULL, 1 }, 1, v);
+	fwd_linear(f, &(struct lin){ f->y, &l->a.o, NULL, 1 }, 1, v);
 }

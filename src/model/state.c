@@ -32,6 +32,24 @@ static int alloc_kv(struct state *s, struct mat *m, int il, int n_blocks, enum d
 	return 0;
 }
 
+/* Nothing outlives the pass of a bidirectional model: its layers, alike, use the same blocks one after the other. */
+static bool shares_kv(const struct model *m, int il)
+{
+	const struct attn *a = &m->layer[il].attn, *first = &m->layer[0].attn;
+	return !m->hp.causal && il > 0 && a->n_kv == first->n_kv && a->dim_k == first->dim_k && a->dim_v == first->dim_v;
+}
+
+static int alloc_heads(struct state *s, struct lm_err *err)
+{
+	const struct heads *h = &s->m->heads;
+	int wide = s->m->hp.n_embd > h->n_label ? s->m->hp.n_embd : h->n_label;
+
+	if (!h->out.w.base && !h->dense[0].w.base) return 0;
+	for (int i = 0; i < MAX_DENSE; i++) wide = h->dense_out[i] > wide ? h->dense_out[i] : wide;
+	int rc = s->be->op->alloc(s->be, &s->hx, HEAD_ROWS, wide, DT_F32, err);
+	return rc ? rc : s->be->op->alloc(s->be, &s->hy, HEAD_ROWS, wide, DT_F32, err);
+}
+
 static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struct lm_err *err)
 {
 	const struct model *m = s->m;
@@ -47,15 +65,25 @@ static int make(struct state *s, int n_blocks, int n_batch, enum dtype kv, struc
 
 	s->kv = lm_calloc((size_t)m->hp.n_layer, sizeof *s->kv);
 	s->want = lm_calloc((size_t)n_batch, sizeof *s->want);
-	if (!s->kv || !s->want) return lm_fail(err, LM_ENOMEM, "out of memory for the sequences' state");
+	s->type = lm_calloc((size_t)(n_batch > HEAD_ROWS ? n_batch : HEAD_ROWS), sizeof *s->type);
+	if (!s->kv || !s->want || !s->type) return lm_fail(err, LM_ENOMEM, "out of memory for the sequences' state");
 	for (int il = 0; il < m->hp.n_layer; il++) {
+		if (shares_kv(m, il)) {
+			s->kv[il] = s->kv[0];
+			continue;
+		}
 		if ((rc = alloc_kv(s, &s->kv[il].k, il, n_blocks, kv, false, err))) return rc;
 		if ((rc = alloc_kv(s, &s->kv[il].v, il, n_blocks, kv, true, err))) return rc;
 	}
+	if ((rc = alloc_heads(s, err))) return rc;
 	for (size_t i = 0; i < sizeof act / sizeof act[0]; i++)
 		if (act[i].cols && (rc = s->be->op->alloc(s->be, act[i].m, n_batch, act[i].cols,
 							  act[i].m == &f->sel ? DT_I32 : DT_F32, err)))
 			return rc;
+	if (lora_rank(m)) {
+		if ((rc = s->be->op->alloc(s->be, &s->lora_t, n_batch, lora_rank(m), DT_F32, err))) return rc;
+		if ((rc = s->be->op->alloc(s->be, &s->lora_y, n_batch, lora_width(m), DT_F32, err))) return rc;
+	}
 	if (!s->be->host)
 		return s->be->op->alloc(s->be, &s->logits, logit_rows(n_batch),
 					m->hp.n_vocab, DT_F32, err);
@@ -87,9 +115,11 @@ void state_free(struct state *s)
 	if (!s) return;
 	struct fwd *f = &s->f;
 	struct mat *const act[] = {
-		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &f->y2, &f->r, &f->rw, &f->sel, &s->logits
+		&f->x, &f->h, &f->y, &f->q, &f->k, &f->v, &f->o, &f->g, &f->u, &f->y2, &f->r, &f->rw, &f->sel, &s->logits, &s->hx, &s->hy,
+		&s->lora_t, &s->lora_y
 	};
 	for (int il = 0; s->kv && il < s->m->hp.n_layer; il++) {
+		if (shares_kv(s->m, il)) continue;
 		if (s->kv[il].k.base) s->be->op->free(s->be, &s->kv[il].k);
 		if (s->kv[il].v.base) s->be->op->free(s->be, &s->kv[il].v);
 	}
@@ -97,19 +127,21 @@ void state_free(struct state *s)
 		if (act[i]->base) s->be->op->free(s->be, act[i]);
 	lm_free(s->kv);
 	lm_free(s->want);
+	lm_free(s->type);
 	lm_free(s);
 }
 
 uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtype kv)
 {
-	uint64_t row = (uint64_t)(3 * m->hp.n_embd + m->max_q + 2 * m->max_kv + m->max_o + 2 * m->max_ff) *
+	uint64_t row = (uint64_t)(3 * m->hp.n_embd + m->max_q + 2 * m->max_kv + m->max_o + 2 * m->max_ff + lora_rank(m) +
+				  lora_width(m)) *
 		       sizeof(float);
 	uint64_t per_block = 0;
 
 	row += (uint64_t)((m->shared ? m->hp.n_embd : 0) + m->hp.moe.n_expert + 2 * m->hp.moe.n_used) * sizeof(float);
 	for (int il = 0; il < m->hp.n_layer; il++) {
 		int64_t k = block_bytes(m, il, kv, false), v = block_bytes(m, il, kv, true);
-		per_block += (uint64_t)(k < 0 ? 0 : k) + (uint64_t)(v < 0 ? 0 : v);
+		if (!shares_kv(m, il)) per_block += (uint64_t)(k < 0 ? 0 : k) + (uint64_t)(v < 0 ? 0 : v);
 	}
 	uint64_t logits =
 		m->be->host ? 0 : (uint64_t)logit_rows(n_batch) * (uint64_t)m->hp.n_vocab * sizeof(float);

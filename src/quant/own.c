@@ -18,12 +18,11 @@ void quant_dec_fp4(float *restrict dst, const void *restrict src, int64_t n)
 		}
 }
 
+/* Shifted, it is a half of 1/256 of the value, subnormals too. */
 float quant_e4m3_to_f32(uint8_t x)
 {
-	int e = x >> 3 & 15, m = x & 7;
-	float a = e ? ldexpf((float)(8 + m), e - 10) : ldexpf((float)m, -9);
 	if ((x & 0x7f) == 0x7f) return NAN;
-	return x & 0x80 ? -a : a;
+	return quant_f16_to_f32((uint16_t)((x & 0x7f) << 7 | (x & 0x80) << 8)) * 256.0f;
 }
 
 void quant_dec_nv4(float *restrict dst, const void *restrict src, int64_t n)

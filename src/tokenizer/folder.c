@@ -112,7 +112,7 @@ static int read_json(const struct folder *f, const char *name, json_t **out, str
 	struct lm_buf b = { 0 };
 	if (!folder_has(f, name, path)) return 0;
 	int rc = lm_read_file(&b, path, FOLDER_MAX_JSON, err);
-	if (!rc && !(*out = lm_json_parse(b.p ? b.p : "", b.n, err))) {
+	if (!rc && !(*out = lm_json_python(b.p ? b.p : "", b.n, err))) {
 		lm_context(err, "%s: ", path);
 		rc = err ? err->code : LM_EFORMAT;
 	}

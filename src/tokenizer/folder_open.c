@@ -180,7 +180,7 @@ static int template_of_json(const struct folder *f, const char *file, const char
 	struct lm_buf b = { 0 };
 	if (!folder_has(f, file, path)) return 1;
 	int rc = lm_read_file(&b, path, FOLDER_MAX_JSON, err);
-	json_t *v = rc ? NULL : lm_json_parse(b.p ? b.p : "", b.n, err);
+	json_t *v = rc ? NULL : lm_json_python(b.p ? b.p : "", b.n, err);
 	if (!rc && !v) {
 		lm_context(err, "%s: ", path);
 		rc = err ? err->code : LM_EFORMAT;

@@ -593,103 +593,6 @@ static int set_added(struct load *l)
 	return rc;
 }
 
-/* ---- post-processor --------------------------------------------------------------------------------------
- */
-
-/* Puts an id before or after all that is there: later processors wrap what earlier ones gave. */
-static int put_id(struct load *l, bool after, int at, const json_t *id)
-{
-	struct tok *t = l->t;
-	int32_t *ids = after ? t->after : t->before;
-	int *n = after ? &t->n_after : &t->n_before;
-	json_int_t v = json_integer_value(id);
-	if (!json_is_integer(id) || v < 0 || v >= t->n)
-		return lm_fail(l->err, LM_EFORMAT,
-			       "post_processor: an id is not that of one of the %d tokens", t->n);
-	if (*n == MAX_POST)
-		return lm_fail(l->err, LM_ELIMIT, "post_processor: more than %d tokens are added to a text",
-			       MAX_POST);
-	memmove(ids + at + 1, ids + at, (size_t)(*n - at) * sizeof *ids);
-	ids[at] = (int32_t)v;
-	++*n;
-	return 0;
-}
-
-static int template_piece(struct load *l, const json_t *piece, const json_t *special, bool *after, int *at)
-{
-	const json_t *seq = json_object_get(piece, "Sequence"), *tok = json_object_get(piece, "SpecialToken"),
-		     *id;
-	const char *name = json_string_value(json_object_get(seq ? seq : tok, "id"));
-	size_t i;
-	int rc = 0;
-	if (!name)
-		return lm_fail(l->err, LM_EFORMAT,
-			       "post_processor.single: expected {\"Sequence\": {\"id\": ..}} or "
-			       "{\"SpecialToken\": {\"id\": ..}}");
-	if (seq) {
-		if (strcmp(name, "A") || *after)
-			return lm_fail(l->err, LM_EUNSUPPORTED,
-				       "post_processor.single: expected the sequence A once, found %s%s",
-				       name, *after ? " after it" : "");
-		*after = true;
-		*at = l->t->n_after;
-		return 0;
-	}
-	const json_t *ids = json_object_get(json_object_get(special, name), "ids");
-	if (!json_is_array(ids))
-		return lm_fail(l->err, LM_EFORMAT,
-			       "post_processor.special_tokens: the ids of \"%.64s\" are missing", name);
-	json_array_foreach(ids, i, id) if (!rc) rc = put_id(l, *after, (*at)++, id);
-	return rc;
-}
-
-static int template(struct load *l, const json_t *p)
-{
-	const json_t *single = json_object_get(p, "single"), *special = json_object_get(p, "special_tokens"),
-		     *piece;
-	bool after = false;
-	int at = 0, rc = 0;
-	size_t i;
-	if (!json_is_array(single))
-		return lm_fail(l->err, LM_EFORMAT, "post_processor.single: expected an array");
-	json_array_foreach(single, i, piece) if (!rc) rc = template_piece(l, piece, special, &after, &at);
-	if (!rc && !after)
-		rc = lm_fail(l->err, LM_EUNSUPPORTED, "post_processor.single: the text itself is left out");
-	return rc;
-}
-
-/* BertProcessing and RobertaProcessing: "cls": ["<s>", 0], "sep": ["</s>", 2]. */
-static int cls_sep(struct load *l, const json_t *p)
-{
-	const json_t *cls = json_object_get(p, "cls"), *sep = json_object_get(p, "sep");
-	if (json_array_size(cls) != 2 || json_array_size(sep) != 2)
-		return lm_fail(l->err, LM_EFORMAT,
-			       "post_processor: expected cls and sep, each a token and its id");
-	int rc = put_id(l, false, 0, json_array_get(cls, 1));
-	return rc ? rc : put_id(l, true, l->t->n_after, json_array_get(sep, 1));
-}
-
-static int set_post(struct load *l, const json_t *p)
-{
-	const char *type = json_string_value(json_object_get(p, "type"));
-	const json_t *sub, *list = json_object_get(p, "processors");
-	size_t i;
-	int rc = 0;
-	if (json_is_null(p)) return 0;
-	if (!type && json_object_get(p, "cls")) return cls_sep(l, p);
-	if (!type) return lm_fail(l->err, LM_EFORMAT, "post_processor: expected an object with a type");
-	if (!strcmp(type, "ByteLevel")) return 0; /* offsets only */
-	if (!strcmp(type, "TemplateProcessing")) return template(l, p);
-	if (!strcmp(type, "BertProcessing") || !strcmp(type, "RobertaProcessing")) return cls_sep(l, p);
-	if (strcmp(type, "Sequence"))
-		return lm_fail(l->err, LM_EUNSUPPORTED, "post_processor: the type \"%.64s\" is not supported",
-			       type);
-	if (!json_is_array(list))
-		return lm_fail(l->err, LM_EFORMAT, "post_processor.processors: expected an array");
-	json_array_foreach(list, i, sub) if (!rc) rc = set_post(l, sub);
-	return rc;
-}
-
 /* ---- load ------------------------------------------------------------------------------------------------
  */
 
@@ -743,7 +646,7 @@ static int set_part(struct load *l, enum part part)
 	int rc = part == NORMALIZER      ? norm_new(&t->norm, j, err)
 		 : part == PRE_TOKENIZER ? split_new(&t->split, j, err)
 		 : part == DECODER       ? decoder_new(&t->decoder, j, err)
-					 : set_post(l, j);
+					 : post_set(l->t, j, l->err);
 	if (part == NORMALIZER) t->spec_norm = json_incref(j);
 	if (part == PRE_TOKENIZER) t->spec_split = json_incref(j);
 	json_decref(j);

@@ -252,3 +252,52 @@ int tok_encode(const struct tok *t, const char *text, size_t len, unsigned flags
 	lm_buf_free(&valid);
 	return rc ? rc : e.n;
 }
+
+/* ---- around one text or two ------------------------------------------------------------------------------ */
+/* Where no post-processor says it.  RoBERTa and its kin: <s> A </s></s> B </s>, else as BERT: [CLS] A [SEP] B [SEP]. */
+static int default_pair(const struct tok *t, struct pair_part out[MAX_PAIR])
+{
+	int32_t last = t->n_after ? t->after[0] : -1;
+	bool twice = t->n_before && last >= 0 && t->piece[last].len == 4 && !memcmp(piece_text(t, last), "</s>", 4);
+	int n = 0;
+	for (int i = 0; i < t->n_before; i++) out[n++] = (struct pair_part){t->before[i], 0};
+	out[n++] = (struct pair_part){PAIR_A, 0};
+	for (int i = 0; i < t->n_after; i++) out[n++] = (struct pair_part){t->after[i], 0};
+	if (twice) out[n++] = (struct pair_part){last, 0};
+	out[n++] = (struct pair_part){PAIR_B, !twice};
+	for (int i = 0; i < t->n_after; i++) out[n++] = (struct pair_part){t->after[i], !twice};
+	return n;
+}
+
+struct wrap { int32_t *ids, *types; int cap, n; };
+
+static void wrap_add(struct wrap *w, const int32_t *ids, int n, int32_t type)
+{
+	for (int i = 0; i < n; i++, w->n++) {
+		if (w->n >= w->cap) continue;
+		w->ids[w->n] = ids[i];
+		if (w->types) w->types[w->n] = type;
+	}
+}
+
+int tok_wrap(const struct tok *t, const int32_t *a, int n_a, const int32_t *b, int n_b, int32_t *ids, int32_t *types,
+	     int cap, struct lm_err *err)
+{
+	struct wrap w = {ids, types, cap, 0};
+	struct pair_part own[MAX_PAIR];
+	const struct pair_part *p = t->pair;
+	int n = t->n_pair;
+	if (!b) {
+		wrap_add(&w, t->before, t->n_before, 0);
+		wrap_add(&w, a, n_a, 0);
+		wrap_add(&w, t->after, t->n_after, 0);
+		return w.n;
+	}
+	if (n < 0) return lm_fail(err, LM_EUNSUPPORTED, "the tokenizer does not say how two texts are joined");
+	if (n == 0) n = default_pair(t, own), p = own;
+	for (int i = 0; i < n; i++)
+		if (p[i].id == PAIR_A) wrap_add(&w, a, n_a, p[i].type);
+		else if (p[i].id == PAIR_B) wrap_add(&w, b, n_b, p[i].type);
+		else wrap_add(&w, &p[i].id, 1, p[i].type);
+	return w.n;
+}

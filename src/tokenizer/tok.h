@@ -36,6 +36,10 @@ int tok_encode(const struct tok *t, const char *text, size_t len, unsigned flags
 /* Bytes of one token (may be half a UTF-8 character); returns the length it has, writes at most cap.
  * Control tokens give their text when `special`, else nothing. */
 int tok_bytes(const struct tok *t, int32_t id, bool special, char *buf, int cap);
+/* The ids of a text, or of two (b not NULL), between the tokens that the model puts around them (CLS, SEP, BOS, EOS).
+ * types: their token types, or NULL.  Like snprintf; LM_EUNSUPPORTED when nothing says how two texts are joined. */
+int tok_wrap(const struct tok *t, const int32_t *a, int n_a, const int32_t *b, int n_b, int32_t *ids, int32_t *types,
+             int cap, struct lm_err *err);
 int tok_special(const struct tok *t, enum tok_role role);                  /* id, or -1 */
 bool tok_is_end(const struct tok *t, int32_t id);                          /* any end-of-generation id */
 bool tok_is_control(const struct tok *t, int32_t id);

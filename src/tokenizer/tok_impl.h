@@ -15,6 +15,7 @@ enum {
 	MAX_TOKEN = 16384, /* bytes: three per byte (each shown as U+FFFD) fit TOK_MAX_PIECE */
 	MAX_END = 64,
 	MAX_POST = 8,      /* ids that a post-processor puts before or after a text */
+	MAX_PAIR = 3 * MAX_POST + 2,
 	MAX_AFFIX = 32,
 	N_ROLE = TOK_MASK + 1
 };
@@ -82,6 +83,8 @@ enum rank_by {
 	RANK_SCORE,  /* SentencePiece BPE: the pair's token of the highest score */
 	RANK_ID      /* tiktoken: the pair's token of the lowest id */
 };
+enum { PAIR_A = -1, PAIR_B = -2 };
+struct pair_part { int32_t id; int32_t type; };            /* a token, or one of the texts, and its token type */
 struct affix { char s[MAX_AFFIX]; uint8_t n; };
 struct tok {
 	const struct model *model;
@@ -125,6 +128,8 @@ struct tok {
 	json_t *spec_norm, *spec_split; /* what norm and split were made from; NULL: none.  export.c compares them */
 	int32_t before[MAX_POST], after[MAX_POST]; /* post-processor */
 	int n_before, n_after;
+	struct pair_part pair[MAX_PAIR];           /* the same for two texts, in order */
+	int n_pair;                                /* 0: as the kind of the one for a single text suggests; -1: unknown */
 	/* roles (roles.c) */
 	int role[N_ROLE];
 	int end_id[MAX_END], n_end;
@@ -183,6 +188,9 @@ bool is_filler(const char *s, size_t n); /* "[PAD123]" */
 
 /* tok.c: norm, split and decoder from their specs, which it takes over (json null: none; NULL: memory was lacking). */
 int tok_parts(struct tok *t, json_t *norm, json_t *pre, json_t *dec, struct lm_err *err);
+
+/* post.c: t->before, after and pair from the post_processor of a tokenizer.json. */
+int post_set(struct tok *t, const json_t *p, struct lm_err *err);
 
 /* ---- roles.c: bos, eos, ..., end of generation ---- */
 /* flags: enum family_flag, of the family and of the kind together. */

@@ -28,6 +28,31 @@ LM_TEST(json_refuses_with_line_and_column)
 	}
 }
 
+LM_TEST(json_of_python)
+{
+	static const struct { const char *text; double is; } numbers[] = {
+		{ "Infinity", 1e308 }, { "-Infinity", -1e308 }, { "1000000000000000019884624838656", 1e30 }, { "-1234567890123456789", -1234567890123456789.0 },
+		{ "999999999999999999", 999999999999999999.0 }, { "12345678901234567890.5e-3", 12345678901234567.8905 }, { "7", 7 },
+	};
+	struct lm_err e = { 0 };
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		json_t *v = lm_json_python(numbers[i].text, strlen(numbers[i].text), &e);
+		assert_true(json_is_number(v) && json_number_value(v) == numbers[i].is);
+		assert_true(json_is_integer(v) == (strlen(numbers[i].text) < 19 && !strchr(numbers[i].text, 'I')));
+		json_decref(v);
+	}
+	const char *text = "{\"a\":[NaN,\"NaN \\\" Infinity 12345678901234567890\\\\\",NaN]}";
+	json_t *v = lm_json_python(text, strlen(text), &e), *a = json_object_get(v, "a");
+	assert_true(json_is_null(json_array_get(a, 0)) && json_is_null(json_array_get(a, 2)));
+	assert_string_equal(json_string_value(json_array_get(a, 1)), "NaN \" Infinity 12345678901234567890\\");
+	json_decref(v);
+	const char *bad[] = { "", "1Infinity", "NaNx", "1.Infinity", "1e400", "-", "\"Infinity", "1e12345678901234567890", "{Infinity:1}" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		assert_null(lm_json_python(bad[i], strlen(bad[i]), &e));
+		assert_int_equal(e.code, LM_EFORMAT);
+	}
+}
+
 LM_TEST(json_limits_nesting_before_recursion)
 {
 	enum { N = 1000000 };

@@ -65,6 +65,11 @@ class Hf(Case):
         write(d, "refs/main", text="abc")
         self.assertEqual(self.score(d), self.score(TINY))
         self.assertEqual(self.score(os.path.join(d, "snapshots/abc")), self.score(TINY))
+        self.assertIn("token_embd.weight", self.ok("inspect", "--tensors", d))
+        write(d, "snapshots/abc/tokenizer.json", text=json.dumps(TOKENIZER))
+        write(d, "snapshots/abc/chat_template.jinja", text="{{ messages[0].content }}!")
+        self.assertEqual(json.loads(self.ok("tokenize", "-m", d, "--json", "w1 w2")), [4, 5])
+        self.assertEqual(self.ok("template", "-m", d, "--json", stdin='{"messages":[{"role":"user","content":"a"}]}'), "a!")
         os.makedirs(os.path.join(d, "snapshots/def"))
         self.fails(2, "2 snapshots, name one of them: snapshots/abc, snapshots/def", "score", "-m", d, "--tokens", "1,2")
 
@@ -79,6 +84,7 @@ class Hf(Case):
         d = self.copy()
         write(d, "tokenizer.json", text=json.dumps(TOKENIZER))
         write(d, "chat_template.jinja", text="{% for m in messages %}{{ m.content }} w9{% endfor %}")
+        write(d, "tokenizer_config.json", text='{"model_max_length": 1000000000000000019884624838656, "x": NaN}')
         args = ("-n", "8", "--temp", "0", "--json", "-q", "--ignore-eos")
         for path in (d, d + "/model.safetensors"):
             got = json.loads(self.ok("-m", path, "--raw", "-p", "w1 w2 w3", *args))
@@ -127,7 +133,7 @@ class Hf(Case):
         self.fails(1, "config.json: No such file", "score", "-m", d + "/model.safetensors", "--tokens", "1,2")
         d = self.copy(os.path.join(RAW, "model/shards"), "s")
         os.remove(os.path.join(d, "model-00002-of-00003.safetensors"))
-        self.fails(1, "model-00002-of-00003.safetensors: No such file", "score", "-m", d, "--tokens", "1,2")
+        self.fails(3, "model-00002-of-00003.safetensors: No such file", "score", "-m", d, "--tokens", "1,2")
 
     def test_every_allocation_may_fail(self):
         for path in (TINY, *(os.path.join(RAW, "model", k) for k in ("bin", "legacy", "shards")), os.path.join(RAW, "nested.pt")):

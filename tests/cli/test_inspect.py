@@ -75,7 +75,7 @@ class Inspect(unittest.TestCase):
 
     def test_exit_codes(self):
         for args, code, says in [
-            (["/absent.gguf"], 1, "/absent.gguf: No such file"), ([FIX], 1, "directory"), ([], 2, "one model file"),
+            (["/absent.gguf"], 1, "/absent.gguf: No such file"), ([FIX], 2, "GGUF files, name one of them"), ([], 2, "one model file"),
             (["a", "b"], 2, "one model file"), (["--jsom", "a"], 2, "--json"), (["/dev/null"], 1, "regular file"),
             ([FIX / "gguf/types.gguf", "--template"], 1, "no chat template"), ([__file__], 3, "expected the magic"),
         ]:

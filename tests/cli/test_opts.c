@@ -1,5 +1,6 @@
 /* The option table of the program: every spelling, and what must hold between values. */
 #include "test.h"
+#include "cli/lora.c"
 #include "cli/opts.c"
 
 static int parse(struct cli *c, struct lm_err *e, const char *const *word)
@@ -20,6 +21,10 @@ static const char *sample(const struct opt *o)
 	static char word[64];
 	if (o->type == OPT_FLAG) return NULL;
 	if (strcmp(o->name, "--logit-bias -l") == 0) return "5+1.5";
+	if (strcmp(o->name, "--lora-scaled") == 0) {               /* taken apart in place */
+		snprintf(word, sizeof word, "text:0.5");
+		return word;
+	}
 	if (o->choices) {
 		snprintf(word, sizeof word, "%.*s", (int)strcspn(o->choices, " "), o->choices);
 		return word;

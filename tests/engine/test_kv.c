@@ -30,7 +30,7 @@ static void begin(struct kv_pool *p, struct sq *s, int32_t *mem, int *hits)
 	s->kv = (struct kv_seq){ .table = s->table, .cap = CAP };
 	for (int i = 0; i < shared; i++) s->tok[i] = trunk * 1000 + i;
 	for (int i = 0; i < own; i++) s->tok[shared + i] = (int32_t)rnd(5);
-	s->n_done = kv_match(p, &s->kv, s->tok, s->n_tok);
+	s->n_done = kv_match(p, &s->kv, 0, s->tok, s->n_tok);
 	*hits += s->n_done;
 	assert_true(s->n_done < s->n_tok && s->n_done % KV_BLOCK == 0);
 	for (int i = 0; i < s->n_done; i++) assert_int_equal(mem[s->table[i / KV_BLOCK] * KV_BLOCK + i % KV_BLOCK], s->tok[i]);
@@ -47,7 +47,7 @@ static void advance(struct kv_pool *p, struct sq *s, int32_t *mem)
 	}
 	for (int i = s->n_done; i < s->n_done + n; i++) mem[s->table[i / KV_BLOCK] * KV_BLOCK + i % KV_BLOCK] = s->tok[i];
 	s->n_done += n;
-	kv_publish(p, &s->kv, s->tok, s->n_done);
+	kv_publish(p, &s->kv, 0, s->tok, s->n_done);
 	for (int i = 0; i < s->n_done; i++) assert_int_equal(mem[s->table[i / KV_BLOCK] * KV_BLOCK + i % KV_BLOCK], s->tok[i]);
 	if (s->n_done == s->n_tok && s->n_tok < MAX_TOK) s->tok[s->n_tok++] = (int32_t)rnd(3);
 }
@@ -98,16 +98,16 @@ LM_TEST(kv_next_turn_finds_the_last_one)
 	int32_t table[8], tok[8 * KV_BLOCK];
 	for (int i = 0; i < 8 * KV_BLOCK; i++) tok[i] = i;
 	struct kv_seq s = { .table = table, .cap = 8 };
-	assert_int_equal(kv_match(p, &s, tok, 100), 0);
+	assert_int_equal(kv_match(p, &s, 0, tok, 100), 0);
 	assert_true(kv_grow(p, &s, 100));
-	kv_publish(p, &s, tok, 100);
+	kv_publish(p, &s, 0, tok, 100);
 	kv_release(p, &s);
-	assert_int_equal(kv_match(p, &s, tok, 150), 96);
+	assert_int_equal(kv_match(p, &s, 0, tok, 150), 96);
 	kv_release(p, &s);
-	assert_int_equal(kv_match(p, &s, tok, 96), 64);  /* one token is left to compute */
+	assert_int_equal(kv_match(p, &s, 0, tok, 96), 64);  /* one token is left to compute */
 	kv_release(p, &s);
 	tok[40] = -1;
-	assert_int_equal(kv_match(p, &s, tok, 150), 32);
+	assert_int_equal(kv_match(p, &s, 0, tok, 150), 32);
 	assert_false(kv_grow(p, &s, 9 * KV_BLOCK));      /* beyond the table */
 	kv_release(p, &s);
 	assert_int_equal(kv_n_free(p), 8);

@@ -240,7 +240,7 @@ LM_TEST(hf_many_shards)
 		for (int i = 0; i < n; i++) lm_buf_fmt(&b, "%s\"t%d\":\"%d.safetensors\"", i ? "," : "", i, i);
 		lm_buf_str(&b, "}}");
 		/* the first one is missing, however many there are */
-		check_one("many shards", LM_EIO, "0.safetensors: No such file", "model.safetensors.index.json", &b);
+		check_one("many shards", LM_EFORMAT, "0.safetensors: No such file", "model.safetensors.index.json", &b);
 		lm_buf_free(&b);
 	}
 }

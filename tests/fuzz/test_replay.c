@@ -21,8 +21,14 @@
 #define LLVMFuzzerTestOneInput fuzz_safetensors
 #include "fuzz/fuzz_safetensors.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_layouts
+#include "fuzz/fuzz_layouts.c"
+#undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_torch
 #include "fuzz/fuzz_torch.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_adapter
+#include "fuzz/fuzz_adapter.c"
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_answer
 #include "fuzz/fuzz_answer.c"
@@ -58,9 +64,11 @@ static void replay(const char *name, int (*target)(const uint8_t *, size_t))
 }
 
 LM_TEST(fuzz_corpus_answer) { replay("answer", fuzz_answer); }
+LM_TEST(fuzz_corpus_adapter) { replay("adapter", fuzz_adapter); }
 LM_TEST(fuzz_corpus_gguf) { replay("gguf", fuzz_gguf); }
 LM_TEST(fuzz_corpus_hfmap) { replay("hfmap", fuzz_hfmap); }
 LM_TEST(fuzz_corpus_jinja) { replay("jinja", fuzz_jinja); }
+LM_TEST(fuzz_corpus_layouts) { replay("layouts", fuzz_layouts); }
 LM_TEST(fuzz_corpus_spm) { replay("spm", fuzz_spm); }
 LM_TEST(fuzz_corpus_tok) { replay("tok", fuzz_tok); }
 LM_TEST(fuzz_corpus_hfjson) { replay("hfjson", fuzz_hfjson); }

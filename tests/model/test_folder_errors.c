@@ -103,6 +103,7 @@ LM_TEST(folder_errors)
 		/* settings */
 		{ "qwen2", "{'num_attention_heads':'4'}", NULL, NULL, LM_EFORMAT, "num_attention_heads is a string" },
 		{ "qwen2", "{'num_attention_heads':0}", NULL, NULL, LM_EFORMAT, "num_attention_heads is 0" },
+		{ "falcon", "{'n_head':8,'num_attention_heads':null}", NULL, NULL, LM_EFORMAT, "query_key_value.weight" },
 		{ "qwen2", "{'num_key_value_heads':3}", NULL, NULL, LM_EFORMAT, "do not share 3 key heads" },
 		{ "qwen2", "{'num_hidden_layers':2000000000}", NULL, NULL, LM_EFORMAT, "num_hidden_layers is 2000000000" },
 		{ "qwen2", "{'hidden_size':1e300}", NULL, NULL, LM_EFORMAT, "hidden_size" },

@@ -76,6 +76,40 @@ LM_TEST(model_load_numbers)
 	refused(b, LM_EUNSUPPORTED, "blk.1.");
 }
 
+LM_TEST(model_load_experts)
+{
+	static const struct { const char *key; uint32_t v; const char *word; } bad[] = {
+		{ "deepseek2.expert_count", 0, "blk.1.ffn_up.weight" },
+		{ "deepseek2.expert_count", 6, "ffn_gate_inp.weight" },
+		{ "deepseek2.expert_count", 1025, "deepseek2.expert_count" },
+		{ "deepseek2.expert_count", 0xffffffff, "deepseek2.expert_count" },
+		{ "deepseek2.expert_used_count", 0, "deepseek2.expert_used_count" },
+		{ "deepseek2.expert_used_count", 5, "deepseek2.expert_used_count" },
+		{ "deepseek2.expert_used_count", 3, "deepseek2.expert_group_used_count" },
+		{ "deepseek2.expert_group_count", 3, "even groups" },
+		{ "deepseek2.expert_group_used_count", 0, "deepseek2.expert_group_used_count" },
+		{ "deepseek2.expert_group_used_count", 3, "deepseek2.expert_group_used_count" },
+		{ "deepseek2.expert_gating_func", 4, "deepseek2.expert_gating_func" },
+		{ "deepseek2.expert_feed_forward_length", 9, "blk.1.ffn_gate_shexp.weight" },
+		{ "deepseek2.expert_shared_count", 2, "shexp.weight" },
+		{ "deepseek2.expert_shared_count", 1024, "shexp.weight" },
+		{ "deepseek2.attention.kv_lora_rank", 0, "attn_output" },
+		{ "deepseek2.attention.kv_lora_rank", 17, "attn_kv_a" },
+		{ "deepseek2.attention.kv_lora_rank", 1020, "latent" },
+		{ "deepseek2.attention.q_lora_rank", 0, "attn_q_a" },
+		{ "deepseek2.attention.key_length_mla", 8, "latent" },
+		{ "deepseek2.attention.key_length_mla", 22, "attn_q" },
+		{ "deepseek2.attention.value_length_mla", 11, "attn_output" },
+		{ "deepseek2.rope.dimension_count", 7, "turning" },
+		{ "deepseek2.rope.dimension_count", 6, "attn_kv_a_mqa" },
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct bytes b = slurp("tests/model/tiny/deepseek2-new.gguf");
+		set_u32(b, bad[i].key, bad[i].v);
+		refused(b, LM_EFORMAT, bad[i].word);
+	}
+}
+
 LM_TEST(model_load_floats)
 {
 	static const float bad[] = { NAN, INFINITY, -1, 1e30f };

@@ -10,7 +10,7 @@ static const char *const cases[] = {
 	"exaone4", "exaone4-full", "gemma",        "gemma2",        "gemma2-27b",   "gemma3",
 	"gpt2",    "starcoder2",   "nemotron",     "stablelm",      "stablelm-12b", "phi2",
 	"gptneox", "gptneox-seq",  "falcon",       "falcon-40b",    "command-r",    "command-r-plus",
-	"cohere2",
+	"cohere2", "deepseek2-new", "deepseek2-old",
 };
 enum { N_CASES = sizeof cases / sizeof cases[0], MAX_OUT = 64 * 256 };
 

@@ -1,4 +1,5 @@
-/* avx2_float.c - GEMV and GEMM of the float weights (DOT_F32): F32, F16, BF16, NF4.
+/* avx2_float.c - GEMV and GEMM of the float weights (DOT_F32): F32, F16, BF16, and the
+ * types of pre-quantised checkpoints.
  *
  * The 16 lanes of the contract run along K in two vectors.  GEMV takes 4 rows together, so that 8 chains hide
  * the latency of the FMA; GEMM widens 8 rows to f32 once and runs tiles of 2 rows by 3 tokens (12 sums of 16
@@ -9,25 +10,124 @@ struct pair {
 	__m256 a, b;
 };
 
-/* 8 codes of NF4, as f32 */
-INLINE __m256 nf4_codes(__m128i index)
+/* 8 values of a table of 16 */
+INLINE __m256 codes(__m128i index, const float *code)
 {
 	__m256i i = _mm256_cvtepu8_epi32(index);
-	__m256 lo = _mm256_permutevar8x32_ps(_mm256_loadu_ps(quant_nf4_code), i);
-	__m256 hi = _mm256_permutevar8x32_ps(_mm256_loadu_ps(quant_nf4_code + 8), i);
+	__m256 lo = _mm256_permutevar8x32_ps(_mm256_loadu_ps(code), i);
+	__m256 hi = _mm256_permutevar8x32_ps(_mm256_loadu_ps(code + 8), i);
 	return _mm256_blendv_ps(lo, hi, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
 }
-INLINE struct pair nf4_16(const uint8_t *w, int k)
+INLINE __m256 f32_at(const void *p)
 {
-	const uint8_t *b = w + (size_t)(k / 64) * 36;
-	float absmax;
-	memcpy(&absmax, b, sizeof absmax);
+	float f;
+	memcpy(&f, p, sizeof f);
+	return _mm256_set1_ps(f);
+}
+INLINE struct pair times(__m256 a, __m256 b, __m256 s)
+{
+	return (struct pair){ _mm256_mul_ps(a, s), _mm256_mul_ps(b, s) };
+}
+
+/* ---- 16 elements of types whose rows are whole blocks ------------------------------------------------------- */
+INLINE const uint8_t *block_at(const uint8_t *row, int k, int elems, size_t bytes)
+{
+	return row + (size_t)(k / elems) * bytes;
+}
+/* A pair in a byte, the first element in the high nibble, of a block of 64. */
+INLINE struct pair code64(const uint8_t *b, int k, const float *code)
+{
 	__m128i q = _mm_loadl_epi64((const __m128i *)(b + 4 + k % 64 / 2)), low = _mm_set1_epi8(15);
-	q = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(q, 4), low),
-			      _mm_and_si128(q, low)); /* high nibble first */
-	__m256 s = _mm256_set1_ps(absmax);
-	return (struct pair){ _mm256_mul_ps(nf4_codes(q), s),
-			      _mm256_mul_ps(nf4_codes(_mm_srli_si128(q, 8)), s) };
+	q = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(q, 4), low), _mm_and_si128(q, low));
+	return times(codes(q, code), codes(_mm_srli_si128(q, 8), code), f32_at(b));
+}
+/* Of 32 elements in 16 bytes, the first half is in the low nibbles. */
+INLINE __m128i half_of32(const uint8_t *q, int k)
+{
+	return _mm_and_si128(_mm_srl_epi16(load128(q), _mm_cvtsi32_si128((k & 16) >> 2)), _mm_set1_epi8(15));
+}
+INLINE struct pair mxfp4_16(const uint8_t *b, int k)
+{
+	static const float e2m1[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+	uint32_t e = b[0] < 2 ? 0x00200000u << b[0] : (uint32_t)(b[0] - 1) << 23;
+	__m128i q = half_of32(b + 1, k);
+	return times(codes(q, e2m1), codes(_mm_srli_si128(q, 8), e2m1),
+		     _mm256_castsi256_ps(_mm256_set1_epi32((int)e)));
+}
+INLINE __m256 less(__m256i q, int z) { return _mm256_cvtepi32_ps(_mm256_sub_epi32(q, _mm256_set1_epi32(z))); }
+INLINE struct pair z4_16(const uint8_t *b, const uint8_t *q, int k)
+{
+	__m128i v = half_of32(q, k);
+	int z = (int8_t)b[4];
+	return times(less(_mm256_cvtepu8_epi32(v), z), less(_mm256_cvtepu8_epi32(_mm_srli_si128(v, 8)), z), f32_at(b));
+}
+INLINE struct pair i8_16(const uint8_t *q, int z, __m256 d)
+{
+	__m128i v = load128(q);
+	return times(less(_mm256_cvtepi8_epi32(v), z), less(_mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)), z), d);
+}
+INLINE struct pair z8_16(const uint8_t *b, const uint8_t *q)
+{
+	int16_t z;
+	memcpy(&z, b + 4, sizeof z);
+	return i8_16(q, z, f32_at(b));
+}
+/* Shifted, e4m3 is a half of 1/256 of the value, subnormals too; 0x7f is NaN. */
+INLINE struct pair f8_16(const uint8_t *b, const uint8_t *q)
+{
+	const __m256i top = _mm256_set1_epi16(0x7f), inf = _mm256_set1_epi16(0x7e00);
+	__m256i v = _mm256_cvtepu8_epi16(load128(q)), a = _mm256_and_si256(v, top);
+	__m256i h = _mm256_or_si256(_mm256_slli_epi16(a, 7), _mm256_slli_epi16(_mm256_andnot_si256(top, v), 8));
+	h = _mm256_or_si256(h, _mm256_and_si256(_mm256_cmpeq_epi16(a, top), inf));
+	struct pair f = times(_mm256_cvtph_ps(_mm256_castsi256_si128(h)), _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1)),
+			      _mm256_set1_ps(256));
+	return times(f.a, f.b, f32_at(b));
+}
+INLINE struct pair block16(const uint8_t *row, int k, enum dtype t)
+{
+	const uint8_t *b;
+	struct pair v;
+	switch (t) {
+	case DT_FP4: return code64(block_at(row, k, 64, sizeof(struct block_fp4)), k, quant_fp4_code);
+	case DT_MXFP4: return mxfp4_16(block_at(row, k, 32, sizeof(struct block_mxfp4)), k);
+	case DT_Z4_32:
+		b = block_at(row, k, 32, sizeof(struct block_z4_32));
+		return z4_16(b, b + 5, k);
+	case DT_Z4_128:
+		b = block_at(row, k, 128, sizeof(struct block_z4_128));
+		return z4_16(b, b + 5 + k % 128 / 32 * 16, k);
+	case DT_Z8_32:
+		b = block_at(row, k, 32, sizeof(struct block_z8_32));
+		return z8_16(b, b + 6 + k % 32);
+	case DT_Z8_128:
+		b = block_at(row, k, 128, sizeof(struct block_z8_128));
+		return z8_16(b, b + 6 + k % 128);
+	case DT_F8_32:
+		b = block_at(row, k, 32, sizeof(struct block_f8_32));
+		return f8_16(b, b + 4 + k % 32);
+	case DT_F8_128:
+		b = block_at(row, k, 128, sizeof(struct block_f8_128));
+		return f8_16(b, b + 4 + k % 128);
+	case DT_BNB8:
+		b = block_at(row, k, 32, sizeof(struct block_bnb8));
+		v = i8_16(b + 4 + k % 32, 0, f32_at(b));
+		return times(v.a, v.b, _mm256_set1_ps(7.874015718698502e-3f));
+	default: return code64(block_at(row, k, 64, sizeof(struct block_nf4)), k, quant_nf4_code);
+	}
+}
+INLINE bool in_blocks(enum dtype t) { return t != DT_F32 && t != DT_F16 && t != DT_BF16; }
+/* Bytes that 16 elements take, about, for the fetch ahead. */
+INLINE int step_bytes(enum dtype t)
+{
+	switch (t) {
+	case DT_F32: return 64;
+	case DT_F16: case DT_BF16: return 32;
+	case DT_Z4_32: return 11;
+	case DT_Z8_32: return 19;
+	case DT_Z8_128: case DT_F8_128: return 17;
+	case DT_F8_32: case DT_BNB8: return 18;
+	default: return 9;
+	}
 }
 
 INLINE __m256 bf16_8(const uint16_t *p)
@@ -39,7 +139,7 @@ INLINE struct pair load16(const uint8_t *w, int k, enum dtype t)
 {
 	const uint16_t *h = (const uint16_t *)(const void *)w + k;
 	const float *f = (const float *)(const void *)w + k;
-	if (t == DT_NF4) return nf4_16(w, k);
+	if (in_blocks(t)) return block16(w, k, t);
 	if (t == DT_F32) return (struct pair){ _mm256_loadu_ps(f), _mm256_loadu_ps(f + 8) };
 	if (t == DT_F16) return (struct pair){ _mm256_cvtph_ps(load128(h)), _mm256_cvtph_ps(load128(h + 8)) };
 	return (struct pair){ bf16_8(h), bf16_8(h + 8) };
@@ -52,10 +152,10 @@ INLINE struct pair rest16(const uint8_t *w, int k, int n, enum dtype t)
 	memcpy(buf, w + (size_t)k * size, (size_t)n * size);
 	return load16(buf, 0, t);
 }
-/* Elements from k on, of `cols` in all; NF4 rows are whole blocks of 64. */
+/* Elements from k on, of `cols` in all. */
 INLINE struct pair get16(const uint8_t *w, int k, int cols, enum dtype t)
 {
-	return t == DT_NF4 || cols - k >= 16 ? load16(w, k, t) : rest16(w, k, cols - k, t);
+	return in_blocks(t) || cols - k >= 16 ? load16(w, k, t) : rest16(w, k, cols - k, t);
 }
 INLINE void fma16(struct pair *acc, struct pair w, struct pair x)
 {
@@ -93,9 +193,7 @@ INLINE __m256 four_rows(const uint8_t *const p[4], const float *x, int cols, int
 #pragma GCC unroll 4
 			for (int i = 0; i < 4; i++) {
 				_mm_prefetch((const char *)p[i] + ahead +
-						     (t == DT_F32   ? 4 * k
-						      : t == DT_NF4 ? k / 16 * 9
-								    : 2 * k),
+						     k / 16 * step_bytes(t),
 					     _MM_HINT_T0);
 				fma16(&acc[i], get16(p[i], k, cols, t), v);
 			}
@@ -193,38 +291,28 @@ static void run(float *y, int64_t y_stride, const void *panel, const void *x, in
 
 static const struct kern_gemm gemm = { ROWS, TOKENS, panel_bytes, NULL, NULL, run };
 
-static void gemv_f32(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
-{
-	gemv(y, w, stride, x, rows, cols, DT_F32);
-}
-static void gemv_f16(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
-{
-	gemv(y, w, stride, x, rows, cols, DT_F16);
-}
-static void gemv_bf16(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
-{
-	gemv(y, w, stride, x, rows, cols, DT_BF16);
-}
-static void gemv_nf4(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)
-{
-	gemv(y, w, stride, x, rows, cols, DT_NF4);
-}
-static void pack_f32(void *panel, const void *w, int64_t stride, int rows, int cols)
-{
-	pack(panel, w, stride, rows, cols, DT_F32);
-}
-static void pack_f16(void *panel, const void *w, int64_t stride, int rows, int cols)
-{
-	pack(panel, w, stride, rows, cols, DT_F16);
-}
-static void pack_bf16(void *panel, const void *w, int64_t stride, int rows, int cols)
-{
-	pack(panel, w, stride, rows, cols, DT_BF16);
-}
-static void pack_nf4(void *panel, const void *w, int64_t stride, int rows, int cols)
-{
-	pack(panel, w, stride, rows, cols, DT_NF4);
-}
+#define KERNELS(id, type)                                                                              \
+	static void gemv_##id(float *y, const void *w, int64_t stride, const void *x, int rows, int cols) \
+	{                                                                                                 \
+		gemv(y, w, stride, x, rows, cols, type);                                                      \
+	}                                                                                                 \
+	static void pack_##id(void *panel, const void *w, int64_t stride, int rows, int cols)             \
+	{                                                                                                 \
+		pack(panel, w, stride, rows, cols, type);                                                     \
+	}
+KERNELS(f32, DT_F32)
+KERNELS(f16, DT_F16)
+KERNELS(bf16, DT_BF16)
+KERNELS(nf4, DT_NF4)
+KERNELS(fp4, DT_FP4)
+KERNELS(mxfp4, DT_MXFP4)
+KERNELS(z4_32, DT_Z4_32)
+KERNELS(z4_128, DT_Z4_128)
+KERNELS(z8_32, DT_Z8_32)
+KERNELS(z8_128, DT_Z8_128)
+KERNELS(f8_32, DT_F8_32)
+KERNELS(f8_128, DT_F8_128)
+KERNELS(bnb8, DT_BNB8)
 
 void kern_avx2_float(struct kern *k)
 {
@@ -232,4 +320,13 @@ void kern_avx2_float(struct kern *k)
 	k->w[DT_F16] = (struct kern_type){ gemv_f16, pack_f16, &gemm };
 	k->w[DT_BF16] = (struct kern_type){ gemv_bf16, pack_bf16, &gemm };
 	k->w[DT_NF4] = (struct kern_type){ gemv_nf4, pack_nf4, &gemm };
+	k->w[DT_FP4] = (struct kern_type){ gemv_fp4, pack_fp4, &gemm };
+	k->w[DT_MXFP4] = (struct kern_type){ gemv_mxfp4, pack_mxfp4, &gemm };
+	k->w[DT_Z4_32] = (struct kern_type){ gemv_z4_32, pack_z4_32, &gemm };
+	k->w[DT_Z4_128] = (struct kern_type){ gemv_z4_128, pack_z4_128, &gemm };
+	k->w[DT_Z8_32] = (struct kern_type){ gemv_z8_32, pack_z8_32, &gemm };
+	k->w[DT_Z8_128] = (struct kern_type){ gemv_z8_128, pack_z8_128, &gemm };
+	k->w[DT_F8_32] = (struct kern_type){ gemv_f8_32, pack_f8_32, &gemm };
+	k->w[DT_F8_128] = (struct kern_type){ gemv_f8_128, pack_f8_128, &gemm };
+	k->w[DT_BNB8] = (struct kern_type){ gemv_bnb8, pack_bnb8, &gemm };
 }

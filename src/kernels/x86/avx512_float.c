@@ -31,6 +31,93 @@ INLINE __m512 fold16x16(const __m512 acc[16])
 		turn, _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd)));
 }
 
+/* ---- 16 elements of the types of pre-quantised checkpoints: whole blocks, so none is ever missing ---------------- */
+INLINE const uint8_t *block_at(const uint8_t *row, int k, int elems, size_t bytes)
+{
+	return row + (size_t)(k / elems) * bytes;
+}
+INLINE __m512 f32_at(const void *p)
+{
+	float f;
+	memcpy(&f, p, sizeof f);
+	return _mm512_set1_ps(f);
+}
+/* Of 32 elements in 16 bytes, the first half is in the low nibbles. */
+INLINE __m512i half_of32(const uint8_t *q, int k)
+{
+	__m128i v = _mm_srl_epi16(_mm_loadu_si128((const __m128i *)q), _mm_cvtsi32_si128((k & 16) >> 2));
+	return _mm512_cvtepu8_epi32(_mm_and_si128(v, _mm_set1_epi8(15)));
+}
+/* A pair in a byte, the first element in the high nibble, of a block of 64. */
+INLINE __m512 code64(const uint8_t *b, int k, const float *code)
+{
+	__m128i q = _mm_loadl_epi64((const __m128i *)(b + 4 + k % 64 / 2)), low = _mm_set1_epi8(15);
+	__m512i i = _mm512_cvtepu8_epi32(
+		_mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(q, 4), low), _mm_and_si128(q, low)));
+	return _mm512_mul_ps(_mm512_permutexvar_ps(i, _mm512_loadu_ps(code)), f32_at(b));
+}
+INLINE __m512 mxfp4_16(const uint8_t *b, int k)
+{
+	static const float e2m1[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+	uint32_t e = b[0] < 2 ? 0x00200000u << b[0] : (uint32_t)(b[0] - 1) << 23;
+	return _mm512_mul_ps(_mm512_permutexvar_ps(half_of32(b + 1, k), _mm512_loadu_ps(e2m1)),
+			     _mm512_castsi512_ps(_mm512_set1_epi32((int)e)));
+}
+INLINE __m512 less_zero(__m512i q, int z, const uint8_t *d)
+{
+	return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(q, _mm512_set1_epi32(z))), f32_at(d));
+}
+INLINE int z_at(const uint8_t *p)
+{
+	int16_t z;
+	memcpy(&z, p, sizeof z);
+	return z;
+}
+INLINE __m512i bytes16(const uint8_t *p)
+{
+	return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+/* Shifted, e4m3 is a half of 1/256 of the value, subnormals too; 0x7f is NaN. */
+INLINE __m512 e4m3_16(const uint8_t *p)
+{
+	const __m256i top = _mm256_set1_epi16(0x7f), inf = _mm256_set1_epi16(0x7e00);
+	__m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p)), a = _mm256_and_si256(v, top);
+	__m256i h = _mm256_or_si256(_mm256_slli_epi16(a, 7), _mm256_slli_epi16(_mm256_andnot_si256(top, v), 8));
+	h = _mm256_or_si256(h, _mm256_and_si256(_mm256_cmpeq_epi16(a, top), inf));
+	return _mm512_mul_ps(_mm512_cvtph_ps(h), _mm512_set1_ps(256));
+}
+INLINE __m512 block16(const uint8_t *row, int k, enum dtype t)
+{
+	const uint8_t *b;
+	switch (t) {
+	case DT_FP4: return code64(block_at(row, k, 64, sizeof(struct block_fp4)), k, quant_fp4_code);
+	case DT_MXFP4: return mxfp4_16(block_at(row, k, 32, sizeof(struct block_mxfp4)), k);
+	case DT_Z4_32:
+		b = block_at(row, k, 32, sizeof(struct block_z4_32));
+		return less_zero(half_of32(b + 5, k), (int8_t)b[4], b);
+	case DT_Z4_128:
+		b = block_at(row, k, 128, sizeof(struct block_z4_128));
+		return less_zero(half_of32(b + 5 + k % 128 / 32 * 16, k), (int8_t)b[4], b);
+	case DT_Z8_32:
+		b = block_at(row, k, 32, sizeof(struct block_z8_32));
+		return less_zero(bytes16(b + 6 + k % 32), z_at(b + 4), b);
+	case DT_Z8_128:
+		b = block_at(row, k, 128, sizeof(struct block_z8_128));
+		return less_zero(bytes16(b + 6 + k % 128), z_at(b + 4), b);
+	case DT_F8_32:
+		b = block_at(row, k, 32, sizeof(struct block_f8_32));
+		return _mm512_mul_ps(e4m3_16(b + 4 + k % 32), f32_at(b));
+	case DT_F8_128:
+		b = block_at(row, k, 128, sizeof(struct block_f8_128));
+		return _mm512_mul_ps(e4m3_16(b + 4 + k % 128), f32_at(b));
+	case DT_BNB8:
+		b = block_at(row, k, 32, sizeof(struct block_bnb8));
+		return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(bytes16(b + 4 + k % 32)), f32_at(b)),
+				     _mm512_set1_ps(7.874015718698502e-3f));
+	default: return code64(block_at(row, k, 64, sizeof(struct block_nf4)), k, quant_nf4_code);
+	}
+}
+
 /* Elements k .. k+15 of a row, those in m. */
 INLINE __m512 weights(const uint8_t *row, int k, __mmask16 m, enum dtype t)
 {
@@ -39,21 +126,21 @@ INLINE __m512 weights(const uint8_t *row, int k, __mmask16 m, enum dtype t)
 	if (t == DT_BF16)
 		return _mm512_castsi512_ps(_mm512_slli_epi32(
 			_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, row + 2 * (int64_t)k)), 16));
-	/* NF4: whole blocks of 64; element 2j in the high nibble of byte j */
-	const uint8_t *b = row + (int64_t)(k / 64) * (int64_t)sizeof(struct block_nf4);
-	__m128i q = _mm_loadl_epi64((const __m128i *)(b + 4 + k % 64 / 2)), low = _mm_set1_epi8(15);
-	__m512i i = _mm512_cvtepu8_epi32(
-		_mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(q, 4), low), _mm_and_si128(q, low)));
-	float absmax;
-	memcpy(&absmax, b, 4);
-	return _mm512_mul_ps(_mm512_permutexvar_ps(i, _mm512_loadu_ps(quant_nf4_code)),
-			     _mm512_set1_ps(absmax));
+	return block16(row, k, t);
 }
 
 /* Bytes that 16 elements take, rounded up, for the fetch ahead. */
 INLINE int step_bytes(enum dtype t)
 {
-	return t == DT_F32 ? 64 : t == DT_NF4 ? 9 : 32;
+	switch (t) {
+	case DT_F32: return 64;
+	case DT_F16: case DT_BF16: return 32;
+	case DT_Z4_32: return 11;
+	case DT_Z8_32: return 19;
+	case DT_Z8_128: case DT_F8_128: return 17;
+	case DT_F8_32: case DT_BNB8: return 18;
+	default: return 9;
+	}
 }
 
 INLINE __m512 dot_16rows(const struct rows16 *r, const float *x, int cols, const uint8_t *next, enum dtype t)
@@ -95,6 +182,15 @@ GEMV(f32, DT_F32)
 GEMV(f16, DT_F16)
 GEMV(bf16, DT_BF16)
 GEMV(nf4, DT_NF4)
+GEMV(fp4, DT_FP4)
+GEMV(mxfp4, DT_MXFP4)
+GEMV(z4_32, DT_Z4_32)
+GEMV(z4_128, DT_Z4_128)
+GEMV(z8_32, DT_Z8_32)
+GEMV(z8_128, DT_Z8_128)
+GEMV(f8_32, DT_F8_32)
+GEMV(f8_128, DT_F8_128)
+GEMV(bnb8, DT_BNB8)
 
 /* ---- GEMM: panels of 16 f32 rows, tiles of 4 rows x 4 tokens
  * ------------------------------------------------------ */
@@ -127,6 +223,15 @@ PACK(f32, DT_F32)
 PACK(f16, DT_F16)
 PACK(bf16, DT_BF16)
 PACK(nf4, DT_NF4)
+PACK(fp4, DT_FP4)
+PACK(mxfp4, DT_MXFP4)
+PACK(z4_32, DT_Z4_32)
+PACK(z4_128, DT_Z4_128)
+PACK(z8_32, DT_Z8_32)
+PACK(z8_128, DT_Z8_128)
+PACK(f8_32, DT_F8_32)
+PACK(f8_128, DT_F8_128)
+PACK(bnb8, DT_BNB8)
 
 /* Lane 4 t + r: row r of four panel rows, token t; missing tokens repeat the last. */
 INLINE __m512 tile(const float *w, const float *const x[MR], int cols)
@@ -181,4 +286,13 @@ void kern_avx512_float(struct kern *k)
 	k->w[DT_F16] = (struct kern_type){gemv_f16, pack_f16, &gemm};
 	k->w[DT_BF16] = (struct kern_type){gemv_bf16, pack_bf16, &gemm};
 	k->w[DT_NF4] = (struct kern_type){gemv_nf4, pack_nf4, &gemm};
+	k->w[DT_FP4] = (struct kern_type){gemv_fp4, pack_fp4, &gemm};
+	k->w[DT_MXFP4] = (struct kern_type){gemv_mxfp4, pack_mxfp4, &gemm};
+	k->w[DT_Z4_32] = (struct kern_type){gemv_z4_32, pack_z4_32, &gemm};
+	k->w[DT_Z4_128] = (struct kern_type){gemv_z4_128, pack_z4_128, &gemm};
+	k->w[DT_Z8_32] = (struct kern_type){gemv_z8_32, pack_z8_32, &gemm};
+	k->w[DT_Z8_128] = (struct kern_type){gemv_z8_128, pack_z8_128, &gemm};
+	k->w[DT_F8_32] = (struct kern_type){gemv_f8_32, pack_f8_32, &gemm};
+	k->w[DT_F8_128] = (struct kern_type){gemv_f8_128, pack_f8_128, &gemm};
+	k->w[DT_BNB8] = (struct kern_type){gemv_bnb8, pack_bnb8, &gemm};
 }
