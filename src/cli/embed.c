@@ -197,7 +197,7 @@ int embed_main(struct cli *c)
 	v.width = c->dimensions ? c->dimensions : h->n_dim;
 	if (v.width > h->n_dim)
 		return finish(&v, cli_say(CLI_USAGE, "--dimensions %d: the model's vectors have %d", v.width, h->n_dim));
-	if (!c->pooling && !*h->pooling) cli_note(c, "%s says nothing of pooling: the mean of all tokens (--pooling)", lm_info(v.e)->name);
+	if (!c->pooling && !*h->pooling && !h->unsupported) cli_note(c, "%s says nothing of pooling: the mean of all tokens (--pooling)", lm_info(v.e)->name);
 	return finish(&v, c->from_stdin ? each_line(&v) : all(&v, batch));
 }
 

@@ -177,6 +177,10 @@ static int nomic_pick(struct hf_map *m)
 	if (rc < 0 || (rc = hf_num(m, "rotary_emb_fraction", &part)) < 0) return rc;
 	if ((rc = hf_int(m, "moe_every_n_layers", &every)) < 0) return rc;
 	if (every || part != 1) return hf_refuse(m, "%s, which lmrun does not compute", every ? "moe_every_n_layers is set" : "rotary_emb_fraction is not 1");
+	if (!hf_get(m, "layer_norm_eps|layer_norm_epsilon") && json_object_set_new(m->cfg, "layer_norm_eps", json_real(1e-12)))
+		return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
+	if (!hf_get(m, "rope_parameters|rope_theta|rotary_emb_base") && json_object_set_new(m->cfg, "rope_theta", json_real(1000)))
+		return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
 	return 0;
 }
 
@@ -186,7 +190,6 @@ static int modern_keys(struct hf_map *m)
 	const json_t *types = hf_get(m, "layer_types");
 	const char *pool = NULL, *act = NULL;
 	int64_t every = 3, window = 128;
-	double base;
 	uint8_t local[1024];
 	int rc = hf_int(m, "global_attn_every_n_layers", &every);
 	if (rc < 0 || (rc = hf_int(m, "local_attention", &window)) < 0) return rc;
@@ -200,8 +203,13 @@ static int modern_keys(struct hf_map *m)
 	}
 	if ((rc = hf_put_int(m, "attention.sliding_window", window))) return rc;
 	if ((rc = hf_put_bools(m, "attention.sliding_window_pattern", local, m->n_layer))) return rc;
-	if ((rc = hf_num(m, "global_rope_theta", &base)) < 0 || (rc && (rc = hf_put_num(m, "rope.freq_base", base)))) return rc;
-	if ((rc = hf_num(m, "local_rope_theta", &base)) < 0 || (rc && (rc = hf_put_num(m, "rope.freq_base_swa", base)))) return rc;
+	if (!hf_get(m, "rope_parameters")) {                     /* transformers 4 */
+		double global = 160000, local_base = 10000;
+		if ((rc = hf_num(m, "global_rope_theta", &global)) < 0 || (rc = hf_num(m, "local_rope_theta", &local_base)) < 0)
+			return rc;
+		if (!(global > 0 && local_base > 0)) return hf_refuse(m, "global_rope_theta or local_rope_theta is not positive");
+		if ((rc = hf_put_num(m, "rope.freq_base", global)) || (rc = hf_put_num(m, "rope.freq_base_swa", local_base))) return rc;
+	}
 	if ((rc = hf_str(m, "classifier_activation", &act)) < 0) return rc;
 	if (rc && (rc = hf_put_str(m, "classifier.activation", act))) return rc;
 	if ((rc = hf_str(m, "classifier_pooling", &pool)) <= 0) return rc;
@@ -240,9 +248,7 @@ const struct hf_family hf_enc_families[] = {
 	  .defaults = "{'dim':768,'n_layers':6,'n_heads':12,'hidden_dim':3072,'max_position_embeddings':512,"
 	              "'layer_norm_eps':1e-12}" },
 	{ .arch = { "NomicBertModel" }, .type = { "nomic_bert" }, .gguf = "nomic-bert", .names = nomic_names, .base = bert_layers,
-	  .pick = nomic_pick,
-	  .defaults = "{'hidden_size':768,'num_hidden_layers':12,'num_attention_heads':12,'max_position_embeddings':2048,"
-	              "'layer_norm_eps':1e-12,'rope_theta':1000}" },
+	  .pick = nomic_pick },          /* its two spellings of the settings would hide one another as defaults */
 	{ .arch = { "ModernBertModel", "ModernBertForSequenceClassification", "ModernBertForMaskedLM" }, .type = { "modernbert" },
 	  .gguf = "modern-bert", .names = modern_names, .act = "gelu", .keys_of = modern_keys,
 	  .defaults = "{'hidden_size':768,'num_hidden_layers':22,'num_attention_heads':12,'intermediate_size':1152,"

@@ -79,7 +79,8 @@ static int dense_tensors(struct pipe *p, const char *sub, int at)
 	for (int i = 0; i < d.n_t && !rc; i++) {
 		const char *part = strrchr(d.t[i].name, '.');
 		char *to = hf_text(m, "dense_%d%s", at + 2, part ? part : "");
-		rc = to ? hf_emit(m, &d.t[i], to) : LM_ENOMEM;
+		m->origin = to ? hf_text(m, "%s/%s", sub, d.t[i].name) : NULL;
+		rc = m->origin ? hf_emit(m, &d.t[i], to) : LM_ENOMEM;
 	}
 	hf_close(&d);
 	return rc;

@@ -7,7 +7,7 @@ enum dim {
 	ONE, EMBD, VOCAB, CTX, Q, K, V, O, QKV, HEAD, FF, FF2, ROPE, HEADS,
 	EXPERTS, FF_SH,                                   /* a router's rows: its matrix stays as the file has it */
 	MLA_Q, MLA_QA, MLA_C, MLA_KV, MLA_KVB, MLA_O,
-	TYPES, LABELS, DENSE_2, DENSE_3, DENSE_4, DENSE_5
+	TYPES, LABELS, DENSE_2, DENSE_3, DENSE_4, DENSE_5  /* token types; heads of models that embed or classify */
 };
 
 struct slot {

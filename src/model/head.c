@@ -71,6 +71,8 @@ int heads_load(struct model *m, const struct file *f, enum head_act cls_act, str
 	i->n_dim = m->hp.n_embd;
 	i->cls_pool = m->hp.causal ? POOL_LAST : POOL_CLS;
 	i->normalize = true;
+	/* a GGUF of DistilBERT is one of BERT but for the token types, which BERT always has */
+	if (cls_act == HEAD_TANH && !m->type_embd.base) cls_act = HEAD_RELU;
 	h->cls.act = h->cls.w.base ? cls_act : HEAD_IDENTITY;
 	if (!rc) rc = load_pool(&i->cls_pool, f, arch, "classifier.pooling_type", err);
 	if (!rc && h->cls.w.base) rc = load_act(&h->cls.act, f, arch, "classifier.activation", err);

@@ -270,7 +270,7 @@ LM_TEST(ops_embed)
 }
 
 /* ---- rope, cache and attention ---------------------------------------------------------------------------------- */
-struct att { enum dtype t; int n_head, n_kv, dim, window; float cap; enum rope_kind rope; double tol; };
+struct att { enum dtype t; int n_head, n_kv, dim, window; float cap; enum rope_kind rope; double tol; bool both; };      /* both: no causal mask */
 
 /* Pushes `rows` rows through rope, kv_put and attend in steps of `step` rows; y: [rows][n_head*dim]. */
 static void run_attention(struct backend *b, const struct att *c, const float *q, const float *k, const float *v, float *y, int rows, int step)
@@ -284,7 +284,7 @@ static void run_attention(struct backend *b, const struct att *c, const float *q
 	for (int i = 0; i < c->dim / 2; i++) freq[i] = pow(10000.0, -2.0 * i / c->dim);
 	struct rope r = { c->rope, c->dim, 1.0f, freq };
 	struct attn a = { .n_head = c->n_head, .n_kv = c->n_kv, .dim_k = c->dim, .dim_v = c->dim, .scale = 1.0f / sqrtf((float)c->dim),
-	                  .softcap = c->cap, .window = c->window, .causal = true };
+	                  .softcap = c->cap, .window = c->window, .causal = !c->both };
 	int64_t size = b->op->kv_bytes(b, c->t, c->n_kv, c->dim, false);
 	assert_true(size > 0);
 	char *kb = calloc((size_t)n_block, (size_t)size), *vb = calloc((size_t)n_block, (size_t)size);
@@ -310,11 +310,13 @@ static void run_attention(struct backend *b, const struct att *c, const float *q
 LM_TEST(ops_attention)
 {
 	static const struct att cases[] = {
-		{ DT_F32, 9, 3, 64, 0, 0, ROPE_PAIRS, 2e-5 },
+		{ DT_F32, 9, 3, 64, 0, 0, ROPE_PAIRS, 2e-5, false },
 		/* a cache entry on the edge may round the other way after a last-bit difference in rope: one f16, bf16 or
 		 * int8 step of one key */
-		{ DT_F16, 9, 3, 64, 0, 0, ROPE_PAIRS, 5e-4 },     { DT_F16, 4, 1, 256, 100, 0, ROPE_HALVES, 5e-4 },
-		{ DT_BF16, 8, 2, 80, 0, 30, ROPE_HALVES, 4e-3 },  { DT_Q8_0, 6, 2, 96, 33, 50, ROPE_PAIRS, 5e-3 },
+		{ DT_F16, 9, 3, 64, 0, 0, ROPE_PAIRS, 5e-4, false },     { DT_F16, 4, 1, 256, 100, 0, ROPE_HALVES, 5e-4, false },
+		{ DT_BF16, 8, 2, 80, 0, 30, ROPE_HALVES, 4e-3, false },  { DT_Q8_0, 6, 2, 96, 33, 50, ROPE_PAIRS, 5e-3, false },
+		{ DT_F32, 4, 4, 32, 0, 0, ROPE_HALVES, 2e-5, true }, { DT_F32, 6, 2, 64, 101, 0, ROPE_HALVES, 2e-5, true },
+		{ DT_F16, 3, 1, 64, 8, 0, ROPE_HALVES, 5e-4, true },
 	};
 	static const int steps[] = { 1, 7, 64, 333 };
 	enum { N = 333 };
@@ -326,7 +328,7 @@ LM_TEST(ops_attention)
 		float *want = floats(N * qc), *got = floats(N * qc), *first = floats(N * qc);
 		run_attention(ref, c, q, k, v, want, N, N);
 		for (int d = 0; d < n_devs; d++) {
-			int step = d < 3 ? steps[3] : steps[d % 4];
+			int step = d < 3 || c->both ? steps[3] : steps[d % 4];
 			if (d < 3 && d > 0) continue;            /* the portable loops are slow: once */
 			run_attention(devs[d].b, c, q, k, v, got, N, step);
 			close_to("attention", &devs[d], got, want, N * qc, c->tol);

@@ -133,6 +133,12 @@ LM_TEST(enc_gguf_ref) { golden(".gguf", false, DT_F32, 1e-4); }
 LM_TEST(enc_gguf_cpu) { golden(".gguf", true, DT_F32, 1e-4); }
 LM_TEST(enc_folder_ref) { golden("", false, DT_F32, 1e-4); }
 LM_TEST(enc_folder_cpu) { golden("", true, DT_F32, 2e-2); }      /* BF16 weights: activations are rounded to it */
+/* Other names for the same tensors (tools/tiny_pipes.py). */
+LM_TEST(enc_folder_names)
+{
+	check_case("tests/model/enc/nomic-hub", "nomic-bert", false, DT_F32, 1e-4);
+	check_case("tests/model/enc/bert-old", "bert", false, DT_F32, 1e-4);
+}
 LM_TEST(enc_gguf_f16_cache) { golden(".gguf", true, DT_F16, 2e-2); }
 
 /* Three texts in one pass, in any order: the bytes that each gets alone. */
