@@ -36,6 +36,7 @@ KNOWN = {
     "gemma2-27b": "llama.cpp takes this scale in models of 46 layers only",
     "llama-gelu": "llama.cpp has one activation for this architecture",
     "llama-yarn-factor": "llama.cpp does not read the key that its converter writes for attention_factor",
+    "gpt-oss-mxfp4": "llama.cpp multiplies MXFP4 by activations of 8 bits",
     "gpt-oss-v4": "llama.cpp wants some layer to slide",
     "deepseek2-v3": "its converter leaves out the gating function that transformers 5 leaves out of config.json",
     "phi3-long": "llama.cpp chooses the factors by the size of the context",
