@@ -317,6 +317,32 @@ static int put_templates(struct convert *c)
 	return 0;
 }
 
+/* llama.cpp insists on it where attention looks both ways. */
+static void put_token_types(struct convert *c)
+{
+	static const char name[] = "tokenizer.ggml.token_type_count";
+	const struct tensor *t = file_tensor(c->f, "token_types.weight");
+	bool causal = true;
+	char key[MAX_NAME];
+	snprintf(key, sizeof key, "%s.attention.causal", c->arch);
+	if (file_bool(c->f, key, &causal) && !causal && (!file_has(c->f, name) || dropped(c, name, false)))
+		gguf_key_u32(&c->keys, name, t && t->n_dims == 2 ? (uint32_t)t->dim[0] : 1);
+}
+
+/* llama.cpp counts a classifier's outputs by its labels; transformers' own names for labels without one. */
+static void put_labels(struct convert *c)
+{
+	const struct tensor *t = file_tensor(c->f, "cls.output.weight");
+	struct lm_buf b = { 0 };
+	char key[MAX_NAME], label[32];
+	snprintf(key, sizeof key, "%s.classifier.output_labels", c->arch);
+	if (!t || t->n_dims != 2 || t->dim[0] < 2 || t->dim[0] > 1 << 16 || file_has(c->f, key)) return;
+	for (int i = 0; i < t->dim[0]; i++) gguf_put_str(&b, label, (size_t)snprintf(label, sizeof label, "LABEL_%d", i));
+	gguf_key_arr(&c->keys, key, FT_STR, (uint64_t)t->dim[0], b.p, b.n);
+	c->keys.b.bad |= b.bad;
+	lm_buf_free(&b);
+}
+
 static int put_tokenizer(struct convert *c)
 {
 	const struct tensor *e = file_tensor(c->f, "token_embd.weight");
@@ -324,6 +350,8 @@ static int put_tokenizer(struct convert *c)
 	char key[MAX_NAME];
 	snprintf(key, sizeof key, "%s.vocab_size", c->arch);
 	if (n > 0 && n < UINT32_MAX && !file_has(c->f, key)) gguf_key_u32(&c->keys, key, (uint32_t)n);
+	put_token_types(c);
+	put_labels(c);
 	if (c->o->no_tokenizer) {
 		gguf_key_str(&c->keys, "tokenizer.ggml.model", "none", 4);
 		return 0;
