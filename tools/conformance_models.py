@@ -38,6 +38,7 @@ KNOWN = {
     "llama-yarn-factor": "llama.cpp does not read the key that its converter writes for attention_factor",
     "gpt-oss-v4": "llama.cpp rounds the ends of YaRN's ramp, transformers does not",
     "gpt-oss-mxfp4": "llama.cpp makes activations int8 before it multiplies MXFP4",
+    "deepseek2-v3": "its converter leaves out the gating function that transformers 5 leaves out of config.json",
     "phi3-long": "llama.cpp chooses the factors by the size of the context",
     "smollm3-nope": "llama.cpp: every fourth layer is without positions, whatever the config says",
 }

@@ -94,13 +94,13 @@ static bool is_expert(const char *name, struct expert *x)
 	return true;
 }
 
-static struct item *add(struct convert *c, const char *name, const struct tensor *const *part, int n_part)
+static struct item *add(struct convert *c, const char *name, const struct tensor *const *part, int n_part, bool stack)
 {
 	const struct tensor *t = part[0];
 	struct gguf_tensor *out = &c->t[c->n];
 	struct item *it = &c->item[c->n];
 	*out = (struct gguf_tensor){ .name = name, .n_dims = t->n_dims, .dim = { t->dim[0], t->dim[1], t->dim[2], t->dim[3] } };
-	if (n_part > 1) {
+	if (stack) {
 		memmove(out->dim + 1, t->dim, 3 * sizeof *t->dim);
 		out->dim[0] = n_part;
 		out->n_dims++;
@@ -134,14 +134,7 @@ static int add_experts(struct convert *c, const struct tensor *t, const struct e
 	int len = snprintf(name, sizeof name, "blk.%d.%s_exps.%s", x->il, x->base, x->part);
 	char *own = part ? lm_arena_str(c->arena, name, (size_t)len) : NULL;
 	if (!own) return no_memory(c);
-	struct item *it = add(c, own, part, n);
-	if (n == 1) {                                      /* still a stack */
-		struct gguf_tensor *out = &c->t[c->n - 1];
-		memmove(out->dim + 1, t->dim, 3 * sizeof *t->dim);
-		out->dim[0] = 1;
-		out->n_dims++;
-		(void)it;
-	}
+	add(c, own, part, n, true);
 	return 0;
 }
 
@@ -205,7 +198,7 @@ static int list_tensors(struct convert *c)
 		const struct tensor **part = lm_new(c->arena, const struct tensor *, 1);
 		if (!part) return no_memory(c);
 		*part = t;
-		rc = set_turn(c, add(c, t->name, part, 1), t);
+		rc = set_turn(c, add(c, t->name, part, 1, false), t);
 	}
 	for (int i = 0; i < c->n; i++)
 		c->bytes[c->t[i].type] += (uint64_t)tensor_n_rows(c->item[i].part[0]) * (uint64_t)c->item[i].n_part *
@@ -301,6 +294,7 @@ static void general_keys(struct convert *c)
 	const char *path = c->o->in, *base;
 	size_t n = strlen(path);
 	gguf_key_str(k, "general.architecture", c->arch, strlen(c->arch));
+	gguf_key_u32(k, "general.quantization_version", 2);
 	if (!file_has(c->f, "general.type")) gguf_key_str(k, "general.type", "model", 5);
 	if (file_has(c->f, "general.name")) return;
 	while (n > 1 && path[n - 1] == '/') n--;
@@ -323,6 +317,32 @@ static int put_templates(struct convert *c)
 	return 0;
 }
 
+/* llama.cpp insists on it where attention looks both ways. */
+static void put_token_types(struct convert *c)
+{
+	static const char name[] = "tokenizer.ggml.token_type_count";
+	const struct tensor *t = file_tensor(c->f, "token_types.weight");
+	bool causal = true;
+	char key[MAX_NAME];
+	snprintf(key, sizeof key, "%s.attention.causal", c->arch);
+	if (file_bool(c->f, key, &causal) && !causal && (!file_has(c->f, name) || dropped(c, name, false)))
+		gguf_key_u32(&c->keys, name, t && t->n_dims == 2 ? (uint32_t)t->dim[0] : 1);
+}
+
+/* llama.cpp counts a classifier's outputs by its labels; transformers' own names for labels without one. */
+static void put_labels(struct convert *c)
+{
+	const struct tensor *t = file_tensor(c->f, "cls.output.weight");
+	struct lm_buf b = { 0 };
+	char key[MAX_NAME], label[32];
+	snprintf(key, sizeof key, "%s.classifier.output_labels", c->arch);
+	if (!t || t->n_dims != 2 || t->dim[0] < 2 || t->dim[0] > 1 << 16 || file_has(c->f, key)) return;
+	for (int i = 0; i < t->dim[0]; i++) gguf_put_str(&b, label, (size_t)snprintf(label, sizeof label, "LABEL_%d", i));
+	gguf_key_arr(&c->keys, key, FT_STR, (uint64_t)t->dim[0], b.p, b.n);
+	c->keys.b.bad |= b.bad;
+	lm_buf_free(&b);
+}
+
 static int put_tokenizer(struct convert *c)
 {
 	const struct tensor *e = file_tensor(c->f, "token_embd.weight");
@@ -330,6 +350,8 @@ static int put_tokenizer(struct convert *c)
 	char key[MAX_NAME];
 	snprintf(key, sizeof key, "%s.vocab_size", c->arch);
 	if (n > 0 && n < UINT32_MAX && !file_has(c->f, key)) gguf_key_u32(&c->keys, key, (uint32_t)n);
+	put_token_types(c);
+	put_labels(c);
 	if (c->o->no_tokenizer) {
 		gguf_key_str(&c->keys, "tokenizer.ggml.model", "none", 4);
 		return 0;
@@ -349,7 +371,6 @@ static int make_keys(struct convert *c, const char **type)
 	for (int i = 0; i < file_n_keys(c->f); i++)
 		if (!dropped(c, file_key(c->f, i, NULL, NULL, NULL), typed)) gguf_key_copy(&c->keys, c->f, i);
 	if (typed) gguf_key_u32(&c->keys, "general.file_type", (uint32_t)ftype);
-	gguf_key_u32(&c->keys, "general.quantization_version", 2);
 	return put_tokenizer(c);
 }
 

@@ -233,24 +233,24 @@ static int gemma_keys(struct hf_map *m)
 /* clang-format off */
 const struct hf_family hf_enc_families[] = {
 	{ .arch = { "BertModel", "BertForSequenceClassification", "BertForMaskedLM", "BertForPreTraining" }, .type = { "bert" },
-	  .gguf = "bert", .names = bert_heads, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE, .pick = bert_pick,
+	  .gguf = "bert", .names = bert_heads, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE | HF_BOTH_WAYS, .pick = bert_pick,
 	  .defaults = "{" BERT_SIZE "}" },
 	{ .arch = { "RobertaModel", "RobertaForSequenceClassification", "RobertaForMaskedLM", "CamembertModel",
 	            "CamembertForSequenceClassification", "CamembertForMaskedLM" }, .type = { "roberta", "camembert" },
-	  .gguf = "bert", .names = roberta_heads, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE, .pick = roberta_pick,
+	  .gguf = "bert", .names = roberta_heads, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE | HF_BOTH_WAYS, .pick = roberta_pick,
 	  .defaults = "{" BERT_SIZE "}" },
 	{ .arch = { "XLMRobertaModel", "XLMRobertaForSequenceClassification", "XLMRobertaForMaskedLM" }, .type = { "xlm-roberta" },
-	  .gguf = "bert", .names = roberta_heads, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE, .pick = roberta_pick,
+	  .gguf = "bert", .names = roberta_heads, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE | HF_BOTH_WAYS, .pick = roberta_pick,
 	  .defaults = "{" BERT_SIZE "}" },
 	{ .arch = { "DistilBertModel", "DistilBertForSequenceClassification", "DistilBertForMaskedLM" }, .type = { "distilbert" },
-	  .gguf = "bert", .names = distilbert_names, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE,
+	  .gguf = "bert", .names = distilbert_names, .base = bert_layers, .act = "gelu", .flags = HF_NO_ROPE | HF_BOTH_WAYS,
 	  .pick = distilbert_pick, .keys_of = distilbert_keys,
 	  .defaults = "{'dim':768,'n_layers':6,'n_heads':12,'hidden_dim':3072,'max_position_embeddings':512,"
 	              "'layer_norm_eps':1e-12}" },
 	{ .arch = { "NomicBertModel" }, .type = { "nomic_bert" }, .gguf = "nomic-bert", .names = nomic_names, .base = bert_layers,
-	  .pick = nomic_pick },          /* its two spellings of the settings would hide one another as defaults */
+	  .flags = HF_BOTH_WAYS, .pick = nomic_pick },          /* its two spellings of the settings would hide one another as defaults */
 	{ .arch = { "ModernBertModel", "ModernBertForSequenceClassification", "ModernBertForMaskedLM" }, .type = { "modernbert" },
-	  .gguf = "modern-bert", .names = modern_names, .act = "gelu", .keys_of = modern_keys,
+	  .gguf = "modern-bert", .names = modern_names, .act = "gelu", .flags = HF_BOTH_WAYS, .keys_of = modern_keys,
 	  .defaults = "{'hidden_size':768,'num_hidden_layers':22,'num_attention_heads':12,'intermediate_size':1152,"
 	              "'max_position_embeddings':8192,'norm_eps':1e-5,'classifier_pooling':'cls'}" },
 	{ .arch = { "Gemma3TextModel" }, .gguf = "gemma-embedding", .names = hf_gemma2_names, .base = hf_llama_names,

@@ -357,6 +357,7 @@ static int put_dims(struct hf_map *m)
 	if ((rc = hf_put_int(m, "embedding_length", m->n_embd))) return rc;
 	if ((rc = hf_put_int(m, "feed_forward_length", m->n_ff))) return rc;
 	if (!m->n_head) return 0;
+	if (m->fam->flags & HF_BOTH_WAYS && (rc = hf_put_bool(m, "attention.causal", false))) return rc;
 	if ((rc = hf_put_int(m, "attention.head_count", m->n_head))) return rc;
 	if ((rc = hf_put_int(m, "attention.head_count_kv", m->n_kv))) return rc;
 	if ((rc = hf_put_int(m, "attention.key_length", m->head_dim))) return rc;

@@ -37,6 +37,7 @@ enum hf_flag {
 	HF_UNPERMUTED = 1 << 0,  /* GGUF's q and k rows are in pairs, the checkpoint's in halves */
 	HF_PLUS_ONE = 1 << 1,    /* all norm weights are used as 1 + w */
 	HF_NO_ROPE = 1 << 2,     /* no rotary positions: no rope keys */
+	HF_BOTH_WAYS = 1 << 4,   /* every token sees all others: attention.causal = false */
 	HF_MTP = 1 << 3          /* layers beyond num_hidden_layers (multi-token prediction) are not needed */
 };
 
