@@ -517,6 +517,40 @@ static void bench_type(const struct kern *k, const struct kern *ck, const struct
 }
 
 /* ---- the walk ------------------------------------------------------------------------------------------------------ */
+static void run_exp(float *y, const float *x, const float *w, int n, const struct kern *k) { (void)w; k->exp(y, x, n); }
+
+/* The three loops of recurrent layers: p lanes of n states, y and state both. */
+enum loop { SSM, SSM_STATE, DELTA };
+static void run_loop(enum loop l, const struct kern *k, float *y, float *s, const float *x, const float *b, int n, int p)
+{
+	if (l == SSM) k->ssm(y, s, x, b, b + n, 0.7f, n, p);
+	else if (l == SSM_STATE) k->ssm_state(y, s, x, s + p, b[0], b[1], p);
+	else k->delta(y, s, b, b + n, x, 0.9f, 0.4f, n, p);
+}
+static void check_loop(const struct kern *k, const struct kern *ck, enum loop l)
+{
+	for (int p = 1; p <= 80; p++)
+		for (int n = l == SSM_STATE ? 2 : 1; n <= (l == SSM_STATE ? 2 : 40); n += 13) {
+			size_t size = (size_t)n * (size_t)p;
+			struct guard x = guard_new((size_t)p * 4), b = guard_new((size_t)n * 8);
+			float *ya = canary_new((size_t)p), *yb = canary_new((size_t)p), *sa = canary_new(size), *sb = canary_new(size);
+			fill_floats((float *)x.p, p, FILL_RANDOM);
+			fill_floats((float *)b.p, 2 * n, FILL_RANDOM);
+			fill_floats(sa, (int)size, FILL_RANDOM);
+			memcpy(sb, sa, size * 4);
+			fill_floats(ya, p, FILL_RANDOM);
+			memcpy(yb, ya, (size_t)p * 4);
+			run_loop(l, k, ya, sa, (float *)x.p, (float *)b.p, n, p);
+			run_loop(l, ck, yb, sb, (float *)x.p, (float *)b.p, n, p);
+			compare("p, n of y", ya, yb, (size_t)p, p, n);
+			compare("p, n of the state", sa, sb, size, p, n);
+			require(canary_ok(ya, (size_t)p) && canary_ok(sa, size), "wrote outside y or the state");
+			canary_free(ya), canary_free(yb), canary_free(sa), canary_free(sb);
+			guard_free(&x);
+			guard_free(&b);
+		}
+}
+
 static void check_rows(const struct kern *k, const struct kern *below, const struct kern *ck)
 {
 	static const char *const act_names[] = { "none", "sigmoid", "silu", "gelu", "gelu_tanh", "relu2", "swiglu_oai" };
@@ -532,6 +566,10 @@ static void check_rows(const struct kern *k, const struct kern *below, const str
 	ROW(attn_score, check_score(k, ck))
 	ROW(attn_soft, check_soft(k, ck))
 	ROW(attn_value, check_value(k, ck))
+	ROW(exp, check_row(k, ck, run_exp))
+	ROW(ssm, check_loop(k, ck, SSM))
+	ROW(ssm_state, check_loop(k, ck, SSM_STATE))
+	ROW(delta, check_loop(k, ck, DELTA))
 	for (int a = ACT_NONE; a <= ACT_SWIGLU_OAI; a++) {
 		char name[32];
 		snprintf(name, sizeof name, "act %s", act_names[a]);

@@ -426,6 +426,7 @@ static void to_f16(uint16_t *dst, const float *x, int n)
 }
 
 void kern_c_rows(struct kern *k);               /* c_rows.c */
+void kern_c_ssm(struct kern *k);                /* c_ssm.c */
 
 void kern_init_c(struct kern *k)
 {
@@ -443,4 +444,5 @@ void kern_init_c(struct kern *k)
 	k->quant_x256 = quant_x256;
 	k->to_f16 = to_f16;
 	kern_c_rows(k);
+	kern_c_ssm(k);
 }

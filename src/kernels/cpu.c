@@ -288,6 +288,7 @@ static const struct backend_ops cpu_ops = {
 	.embed = cpu_embed, .norm = cpu_norm, .linear = cpu_linear, .add = cpu_add, .act = cpu_act,
 	.softcap = cpu_softcap, .gather = cpu_gather, .rope = cpu_rope, .kv_put = cpu_kv_put, .attend = cpu_attend,
 	.moe_room = cpu_moe_room, .route = cpu_route, .experts = cpu_experts,
+	.conv = cpu_conv, .ssm = cpu_ssm, .delta = cpu_delta,
 };
 
 int backend_cpu(struct backend **out, int n_threads, const char *level, struct lm_err *err)

@@ -75,3 +75,10 @@ void cpu_attend(struct backend *b, struct mat y, struct mat q, const struct kv *
 size_t cpu_attn_bytes(int dim);      /* scratch of one thread */
 /* sin and cos of |x| < 2^30 in plain double arithmetic, the same bits everywhere; error below 1e-9. */
 void lm_sincos(double x, double *s, double *c);
+/* cpu_ssm.c */
+void cpu_conv(struct backend *b, struct mat y, struct mat x, const struct mat *w, const struct mat *bias, struct mat state,
+              enum act a, const struct seqs *s);
+void cpu_ssm(struct backend *b, struct mat y, struct mat x, struct mat bm, struct mat c, struct mat dt, const struct ssm *m,
+             struct mat state, const struct seqs *s);
+void cpu_delta(struct backend *b, struct mat y, struct mat q, struct mat k, struct mat v, struct mat alpha, struct mat beta,
+               const struct delta *m, struct mat state, const struct seqs *s);

@@ -40,6 +40,9 @@
  * Experts: a pair (token, k) is computed as a linear of its own row; y = fma(weight[k], out[k], y) over ascending k from
  * +0.  Routing: softmax and sums over the chosen ascending, one float after the other.
  *
+ * Recurrent layers (ssm.h): per element one chain, tokens ascending, states ascending, every product rounded before its sum; the
+ * squares of a head's q and k are a 16-lane sum.
+ *
  * Functions that reach an output (exp, tanh, silu, gelu, erf) are the fixed FMA sequences below.  sqrt and division
  * are IEEE.  No -ffast-math, -ffp-contract=off, FTZ/DAZ never set. */
 #pragma once
@@ -155,3 +158,13 @@ static inline float lm_erff(float x)
 	return x < 0 ? -y : y;
 }
 static inline float lm_geluf(float x) { return 0.5f * x * (1.0f + lm_erff(x * 0.7071067811865476f)); }
+/* ln(1 + exp(x)) = x + ln(1 + exp(-x)) where that is nearer.  The logarithm of v in (1, 2] is 2 artanh((v-1)/(v+1)), a series in
+ * double whose first left-out term is below 1e-9. */
+static inline float lm_softplusf(float x)
+{
+	if (x != x || x > 40.0f) return x;
+	double u = lm_expf(x > 0 ? -x : x), s = u / (2.0 + u), q = s * s;
+	double p = 1.0 / 17;
+	for (int i = 15; i > 0; i -= 2) p = p * q + 1.0 / i;
+	return (float)((x > 0 ? (double)x : 0.0) + 2.0 * s * p);
+}

@@ -54,6 +54,14 @@ struct kern {
 	void (*attn_merge)(float *o, const float *oc, float a, float b, int n);
 	/* o[i][d] = sum over positions lo[i] <= p < hi[i] of s[i][p] * v[p][d], ascending, from +0 (n_q queries). */
 	void (*attn_value)(float *o, const float *s, const int *lo, const int *hi, int n_q, const void *const *vb, enum dtype t, int dim_v);
+	/* recurrent layers (ssm.h) */
+	void (*exp)(float *y, const float *x, int n);
+	/* One token, p elements side by side, states ascending: s[i][p] = s * da + x * b[i]; y = sum of s * c[i] from +0 */
+	void (*ssm)(float *y, float *s, const float *x, const float *b, const float *c, float da, int n, int p);
+	/* One state of that with a factor for each element: s = s * da + x * b; y = y + s * c */
+	void (*ssm_state)(float *y, float *s, const float *x, const float *da, float b, float c, int p);
+	/* One token of a head of the gated delta rule; s: [dim_k][dim_v] */
+	void (*delta)(float *y, float *s, const float *q, const float *k, const float *v, float decay, float beta, int dim_k, int dim_v);
 };
 
 /* Starts from C and lets each instruction set that `flags` admit overwrite what it does better, in rising order. */

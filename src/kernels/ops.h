@@ -50,6 +50,9 @@ struct attn {
 	int v_at;                        /* > 0: values are elements [v_at, v_at + dim_v) of the keys; kv->v is not used */
 };
 
+/* Limits of the recurrent ops. */
+enum { MAX_CONV = 32, MAX_SSM_DIM = 1024, MAX_SSM_STATE = 1024 };
+
 /* KV blocks hold KV_BLOCK positions; attention works in absolute chunks of KV_CHUNK positions (exact.h). */
 enum { KV_BLOCK = 32, KV_CHUNK = 256 };
 
@@ -94,6 +97,21 @@ struct experts {
 	int n_expert, n_ff;
 };
 
+/* ---- recurrent layers.  A state matrix (f32) has one row per slot; what lies in a row is the device's business.  Tokens of a
+ * sequence are taken one after the other, so no cut of the rows into passes changes a bit. */
+/* Mamba: for head h, its elements p and states n, with dt = clamp(softplus(dt + dt_bias)):
+ *     S[p][n] = exp(dt * a) * S[p][n] + dt * x[p] * b[n];   y[p] = sum_n S[p][n] * c[n] + d * x[p]
+ * Mamba-2: a is [n_head].  Mamba-1: dim is 1 and a is [n_head][n_state].  All heads of a group share b and c. */
+struct ssm {
+	int n_head, dim, n_state, n_group;
+	float dt_min, dt_max;
+	const struct mat *a, *d, *dt_bias;
+};
+/* The gated delta rule: q and k have n_k heads of dim_k, v and y n_v heads of dim_v; n_v / n_k neighbours share a key head.
+ * q and k become unit vectors x / sqrt(sum x^2 + 1e-6), q then / sqrt(dim_k); with S [dim_k][dim_v] per head of v:
+ *     S = exp(a * softplus(alpha + dt_bias)) * S;  e = sigmoid(beta) * (v - k S);  S = S + k' e;  y = q S */
+struct delta { int n_k, n_v, dim_k, dim_v; const struct mat *a, *dt_bias; };
+
 struct backend;
 struct backend_ops {
 	void (*close)(struct backend *b);
@@ -135,7 +153,17 @@ struct backend_ops {
 	              const struct moe *m);
 	/* y[t] = sum over k ascending of weight[t][k] * expert sel[t][k] of x[t] */
 	void (*experts)(struct backend *b, struct mat y, struct mat x, const struct experts *e, struct mat sel, struct mat weight);
-	/* recurrent */
+	/* recurrent: y may not alias an input */
+	/* Causal convolution of each column with its K taps, the last of them on the row itself: y = a(sum + bias).
+	 * w: f32 [cols][K] in one row; state: K - 1 rows of x per slot. */
+	void (*conv)(struct backend *b, struct mat y, struct mat x, const struct mat *w, const struct mat *bias, struct mat state,
+	             enum act a, const struct seqs *s);
+	/* x, y: [n_head * dim]; bm, c: [n_group * n_state]; dt: [n_head]; state: n_head * dim * n_state per slot */
+	void (*ssm)(struct backend *b, struct mat y, struct mat x, struct mat bm, struct mat c, struct mat dt, const struct ssm *m,
+	            struct mat state, const struct seqs *s);
+	/* alpha, beta: [n_v]; state: n_v * dim_k * dim_v per slot */
+	void (*delta)(struct backend *b, struct mat y, struct mat q, struct mat k, struct mat v, struct mat alpha, struct mat beta,
+	              const struct delta *m, struct mat state, const struct seqs *s);
 };
 struct backend {             /* first member of ref/cpu/cuda/metal structs */
 	const struct backend_ops *op;

@@ -412,6 +412,7 @@ static const struct backend_ops ref_ops = {
 	.embed = ref_embed, .norm = ref_norm, .linear = ref_linear, .add = ref_add, .act = ref_act,
 	.softcap = ref_softcap, .gather = ref_gather, .rope = ref_rope, .kv_put = ref_kv_put,
 	.attend = ref_attend, .moe_room = ref_moe_room, .route = ref_route, .experts = ref_experts,
+	.conv = ref_conv, .ssm = ref_ssm, .delta = ref_delta,
 };
 
 int backend_ref(struct backend **out, struct lm_err *err)

@@ -14,3 +14,10 @@ void ref_route(struct backend *b, struct mat sel, struct mat weight, struct mat 
 	       const struct moe *m);
 void ref_experts(struct backend *b, struct mat y, struct mat x, const struct experts *e, struct mat sel,
 		 struct mat weight);
+/* ref_ssm.c */
+void ref_conv(struct backend *b, struct mat y, struct mat x, const struct mat *w, const struct mat *bias, struct mat state,
+              enum act a, const struct seqs *s);
+void ref_ssm(struct backend *b, struct mat y, struct mat x, struct mat bm, struct mat c, struct mat dt, const struct ssm *m,
+             struct mat state, const struct seqs *s);
+void ref_delta(struct backend *b, struct mat y, struct mat q, struct mat k, struct mat v, struct mat alpha, struct mat beta,
+               const struct delta *m, struct mat state, const struct seqs *s);

@@ -155,5 +155,6 @@ void kern_avx2_float(struct kern *k);
 void kern_avx2_gemm32(struct kern *k);
 void kern_avx2_gemm256(struct kern *k);
 void kern_avx2_rows(struct kern *k);
+void kern_avx2_ssm(struct kern *k);
 void kern_avx2_attn(struct kern *k);
 void kern_avxvnni_gemm(struct kern *k);

@@ -10,6 +10,7 @@ void kern_init_avx2(struct kern *k, unsigned flags)
 	kern_avx2_gemm32(k);
 	kern_avx2_gemm256(k);
 	kern_avx2_rows(k);
+	kern_avx2_ssm(k);
 	kern_avx2_attn(k);
 	if (flags & CPU_AVXVNNI) kern_avxvnni_gemm(k);
 }

@@ -152,6 +152,7 @@ INLINE __m256i load256(const void *p)
 /* one function per file that fills slots */
 void kern_avx512_quant(struct kern *k);
 void kern_avx512_rows(struct kern *k);
+void kern_avx512_ssm(struct kern *k);
 void kern_avx512_attn(struct kern *k);
 void kern_avx512_float(struct kern *k);
 void kern_avx512vnni_gemv32(struct kern *k);

@@ -5,6 +5,7 @@ void kern_init_avx512(struct kern *k, unsigned flags)
 {
 	kern_avx512_quant(k);
 	kern_avx512_rows(k);
+	kern_avx512_ssm(k);
 	kern_avx512_attn(k);
 	kern_avx512_float(k);
 	if (!(flags & CPU_AVX512VNNI)) return;
