@@ -64,7 +64,7 @@ static int pooler_want(struct lm_engine *e, int rows, int blocks, struct lm_err 
 	}
 	p->token = p->ints, p->pos = p->token + r, p->seq = p->pos + r, p->type = p->seq + r, p->ident = p->type + r;
 	for (int i = 0; i < blocks; i++) p->ident[i] = i;
-	int rc = state_new(&p->s, e->model, blocks, rows, e->kv_type, err);
+	int rc = state_new(&p->s, e->model, blocks, MAX_TEXTS, rows, e->kv_type, err);
 	if (rc) pooler_drop(p);
 	else p->rows = rows, p->blocks = blocks;
 	return rc;

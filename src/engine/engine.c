@@ -47,6 +47,22 @@ static int kv_dtype(const struct lm_engine *e, const struct lm_engine_opt *o, en
 	return 0;
 }
 
+/* How many requests may run at once: all, unless their recurrent states would take more than a quarter of the memory.  Pages of
+ * a slot that nobody uses are never touched. */
+static void choose_slots(struct lm_engine *e)
+{
+	const struct model_info *m = model_info(e->model);
+	uint64_t have = available() / 4;
+	e->recurrent = m->recurrent;
+	e->n_slots = MAX_RUN;
+	while (m->recurrent && e->n_slots > 1 && m->slot_bytes > have / (uint64_t)e->n_slots) e->n_slots /= 2;
+}
+
+static uint64_t state_size(const struct lm_engine *e, int n_blocks, enum dtype kv)
+{
+	return state_bytes(e->model, n_blocks, e->n_slots, e->n_batch, kv);
+}
+
 /* The context asked for, if memory can hold it; else the model's, cut to what half of the free memory holds. */
 static int choose_ctx(struct lm_engine *e, const struct lm_engine_opt *o, enum dtype kv, struct lm_err *err)
 {
@@ -54,7 +70,7 @@ static int choose_ctx(struct lm_engine *e, const struct lm_engine_opt *o, enum d
 	uint64_t have = available();
 	int n = o->n_ctx > 0 ? o->n_ctx : m->n_ctx_train > 0 ? m->n_ctx_train : 4096;
 	if (n > MAX_CTX) n = MAX_CTX;
-	uint64_t need = state_bytes(e->model, blocks(n), e->n_batch, kv);
+	uint64_t need = state_size(e, blocks(n), kv);
 	if (o->n_ctx > 0) {
 		if (need > have)
 			return lm_fail(err, LM_ENOMEM, "a context of %d needs %.1f GB of memory, %.1f GB are available", n,
@@ -65,7 +81,7 @@ static int choose_ctx(struct lm_engine *e, const struct lm_engine_opt *o, enum d
 	int full = n;
 	while (o->n_ctx <= 0 && n > MIN_CTX && need > have / 2) {
 		n = n / 2 > MIN_CTX ? n / 2 : MIN_CTX;
-		need = state_bytes(e->model, blocks(n), e->n_batch, kv);
+		need = state_size(e, blocks(n), kv);
 	}
 	if (n < full)
 		lm_log(LM_LOG_INFO, "context %d instead of the model's %d: %.1f GB of memory are available", n, full,
@@ -84,13 +100,15 @@ static int make_state(struct lm_engine *e, const struct lm_engine_opt *o, struct
 	int rc = kv_dtype(e, o, &kv, err);
 	if (!model_heads(e->model)->causal) kv = DT_F32;      /* of one layer, for one pass: nothing is saved by less */
 	e->kv_type = kv;
-	if (!rc) rc = choose_ctx(e, o, kv, err);
+	if (rc) return rc;
+	choose_slots(e);
+	rc = choose_ctx(e, o, kv, err);
 	if (rc) return rc;
 	if (e->n_batch > e->info.n_ctx) e->n_batch = e->info.n_ctx;
 	int n = blocks(e->info.n_ctx);
-	e->info.kv_bytes = state_bytes(e->model, 2 * n, e->n_batch, kv) - state_bytes(e->model, n, e->n_batch, kv);
+	e->info.kv_bytes = state_size(e, 2 * n, kv) - state_size(e, n, kv);
 	if (model_heads(e->model)->causal) {                   /* an encoder answers no prompts */
-		rc = state_new(&e->state, e->model, n, e->n_batch, kv, err);
+		rc = state_new(&e->state, e->model, n, e->n_slots, e->n_batch, kv, err);
 		if (!rc) rc = kv_new(&e->pool, n, err);
 	}
 	return rc ? rc : sched_init(e, err);

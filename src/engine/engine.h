@@ -45,6 +45,7 @@ struct lm_request {
 	double t_start, t_first;
 	struct kv_seq kv;
 	uint64_t salt;                           /* stands for p.lora in the prefix cache */
+	int slot;                                /* of the recurrent state, while it runs */
 	struct sampler *smp;
 	struct tok_stream ts;
 	struct stop stop;
@@ -91,6 +92,7 @@ struct lm_engine {
 	bool vocab_only;
 	int n_vocab, n_batch;
 	int n_ctx_short;                             /* of model_info */
+	bool recurrent; int n_slots;                 /* at most n_slots requests run at once; MAX_RUN in models without state */
 	int32_t *end; int n_end;
 	/* the inbox */
 	pthread_mutex_t mu;
@@ -111,6 +113,8 @@ struct lm_engine {
 	const int32_t *table[MAX_RUN];
 	uint8_t extended[MAX_RUN];
 	const float *lora[MAX_RUN];                  /* weights of the adapters */
+	int32_t slot[MAX_RUN];                       /* as table and extended: by place in run */
+	bool slot_taken[MAX_RUN];                    /* by slot */
 	float *out; size_t n_out;                    /* logits of the step: floats allocated */
 	float *row;                                  /* [n_vocab] log-probabilities for on_logits */
 	struct lm_lp *top;                           /* [100] */

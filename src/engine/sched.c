@@ -23,6 +23,8 @@ static void wait_insert(struct lm_engine *e, struct lm_request *r)
 static void run_insert(struct lm_engine *e, struct lm_request *r)
 {
 	int i = e->n_run++;
+	for (r->slot = 0; e->slot_taken[r->slot];) r->slot++;
+	e->slot_taken[r->slot] = true;
 	for (; i > 0 && e->run[i - 1]->id > r->id; i--) e->run[i] = e->run[i - 1];
 	e->run[i] = r;
 }
@@ -31,6 +33,7 @@ static void run_remove(struct lm_engine *e, const struct lm_request *r)
 {
 	int i = 0;
 	while (e->run[i] != r) i++;
+	e->slot_taken[r->slot] = false;
 	e->n_run--;
 	memmove(&e->run[i], &e->run[i + 1], (size_t)(e->n_run - i) * sizeof e->run[0]);
 }
@@ -106,11 +109,11 @@ static bool wants_all(const struct lm_request *r) { return r->p.prompt_logprobs 
 
 static void admit(struct lm_engine *e)
 {
-	while (e->wait && e->n_run < MAX_RUN) {
+	while (e->wait && e->n_run < e->n_slots) {
 		struct lm_request *r = e->wait;
 		extend(e, r);
-		/* cached positions have no logits: who wants them all computes them all */
-		r->n_done = wants_all(r) || r->extended ? 0 : kv_match(e->pool, &r->kv, r->salt, r->tok, r->n_tok);
+		/* cached positions have no logits: who wants them all computes them all; and no recurrent state */
+		r->n_done = wants_all(r) || r->extended || e->recurrent ? 0 : kv_match(e->pool, &r->kv, r->salt, r->tok, r->n_tok);
 		int need = (r->n_tok + KV_BLOCK) / KV_BLOCK - r->kv.n;
 		if (need > kv_n_free(e->pool) && e->n_run > 0) {
 			kv_release(e->pool, &r->kv);
@@ -172,6 +175,7 @@ static int fill(struct lm_engine *e, struct batch *b)
 		e->table[i] = r->kv.table;
 		e->extended[i] = r->extended;
 		e->lora[i] = r->p.lora;
+		e->slot[i] = r->slot;
 		for (int k = 0; k < r->n_step; k++, n++) {
 			int pos = r->n_done + k;
 			e->token[n] = r->tok[pos];
@@ -182,7 +186,7 @@ static int fill(struct lm_engine *e, struct batch *b)
 		}
 	}
 	*b = (struct batch){ .at = { .n_rows = n, .n_seqs = e->n_run, .token = e->token, .pos = e->pos, .seq = e->seq,
-		                     .table = e->table }, .want = e->want, .extended = e->extended,
+		                     .table = e->table, .slot = e->slot }, .want = e->want, .extended = e->extended,
 		              .lora = e->n_lora ? e->lora : NULL };
 	return n_want;
 }
@@ -295,7 +299,7 @@ static void take(struct lm_engine *e, struct lm_request *r, float **out)
 		if (all && rc == 0) rc = report(e, r, pos, last, &err);
 	}
 	r->n_done += r->n_step;
-	if (!r->extended) kv_publish(e->pool, &r->kv, r->salt, r->tok, r->n_done);
+	if (!r->extended && !e->recurrent) kv_publish(e->pool, &r->kv, r->salt, r->tok, r->n_done);
 	if (rc == 0 && r->n_done == r->n_tok) rc = advance(e, r, last, &fin, &stop, &err);
 	if (rc == 0) return;
 	run_remove(e, r);

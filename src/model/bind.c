@@ -2,6 +2,7 @@
  * tensors leave their slot empty; every tensor of the file must fill a slot or be on the list of the
  * ignorable. */
 #include "model/bind.h"
+#include "format/derive.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,15 +17,16 @@ static const struct slot norm_slots[] = {
 	{ "attn_output_norm", "weight", L(mix_post.w), ONE, EMBD, ONE, false },
 	{ "attn_output_norm", "bias", L(mix_post.b), ONE, EMBD, ONE, false },
 	{ "ffn_norm", "weight", L(ffn_pre.w), ONE, EMBD, ONE, false },
+	{ "ffn_norm", NULL, L(ffn_pre.w), ONE, EMBD, ONE, false },          /* as Falcon-H1's converter writes it */
 	{ "ffn_norm", "bias", L(ffn_pre.b), ONE, EMBD, ONE, false },
 	{ "post_ffw_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
 	{ "layer_output_norm", "weight", L(ffn_post.w), ONE, EMBD, ONE, false },
 	{ "layer_output_norm", "bias", L(ffn_post.b), ONE, EMBD, ONE, false },
 };
 static const struct slot attn_slots[] = {
+	{ "attn_q", "weight", L(a.q), Q, EMBD, ONE, false },                    /* stays first: bind_attn */
 	{ "attn_qkv", "weight", L(a.qkv), QKV, EMBD, ONE, false },
 	{ "attn_qkv", "bias", L(a.bqkv), ONE, QKV, ONE, false },
-	{ "attn_q", "weight", L(a.q), Q, EMBD, ONE, false },
 	{ "attn_q", "bias", L(a.bq), ONE, Q, ONE, false },
 	{ "attn_k", "weight", L(a.k), K, EMBD, ONE, false },
 	{ "attn_k", "bias", L(a.bk), ONE, K, ONE, false },
@@ -108,6 +110,15 @@ int bind_dim(const struct model *m, const struct layer *l, enum dim d)
 	case DENSE_3: return m->heads.dense_out[1];
 	case DENSE_4: return m->heads.dense_out[2];
 	case DENSE_5: return m->heads.dense_out[3];
+	case R_IN: return l->r.n_in - l->r.n_x;
+	case R_CONV: return l->r.n_conv;
+	case R_TAPS: return l->r.n_conv * l->r.taps;
+	case R_INNER: return l->r.n_inner;
+	case R_DT: return l->r.n_dt;
+	case R_X: return l->r.n_x;
+	case R_RANK: return m->hp.ssm.rank;
+	case R_RATES: return l->r.n_rates;
+	case R_HEAD: return l->r.delta.dim_v;
 	}
 	return 0;
 }
@@ -221,7 +232,7 @@ static const struct tensor *slot_tensor(const struct binder *b, const struct slo
 		else if (!strcmp(base, b->alias[i].from)) return NULL;
 	}
 	if (il < 0) snprintf(name, n, "%s.%s", base, s->part);
-	else snprintf(name, n, "blk.%d.%s.%s", il, base, s->part);
+	else snprintf(name, n, "blk.%d.%s%s%s", il, base, s->part ? "." : "", s->part ? s->part : "");
 	return file_tensor(b->f, name);
 }
 
@@ -253,6 +264,23 @@ int bind_misshapen(struct binder *b, const struct tensor *t, const char *expecte
 	char found[96];
 	shape(found, sizeof found, t);
 	return lm_fail(b->err, LM_EFORMAT, "%s: %s, expected %s", t->name, found, expected);
+}
+
+int bind_parts(struct binder *b, struct mat *out, const struct tensor *t, int n_head, const int *part, int n_part)
+{
+	int32_t *order = lm_new(b->m->arena, int32_t, t->dim[0]);
+	struct tensor *by_part = lm_new(b->m->arena, struct tensor, 1);
+	int per_head = 0, at = 0, n = 0, rc;
+
+	if (!order || !by_part) return lm_fail(b->err, LM_ENOMEM, "out of memory for %s", t->name);
+	for (int i = 0; i < n_part; i++) per_head += part[i];
+	for (int i = 0; i < n_part; at += part[i++])
+		for (int h = 0; h < n_head; h++)
+			for (int r = 0; r < part[i]; r++) order[n++] = h * per_head + at + r;
+	if ((rc = derive_order(b->m->arena, by_part, t, order, n, b->err))) return rc;
+	if ((rc = bind_matrix(b, out, by_part, n, (int)t->dim[1], true))) return rc;
+	bind_count(b, t, out, true, 1, 1);
+	return 0;
 }
 
 static int bind_slot(struct binder *b, const struct slot *s, int il)
@@ -364,17 +392,49 @@ static int check_all_bound(struct binder *b)
 	return 0;
 }
 
+/* Rows of attn_q twice as many: each head's query, then its gate (Qwen3-Next). */
+static int bind_gated(struct binder *b, const struct tensor *t, int il)
+{
+	struct layer *l = &b->m->layer[il];
+	int d = l->attn.dim_k, q = l->attn.n_head * d, rc;
+
+	if (t->n_dims != 2 || t->dim[1] != b->m->hp.n_embd || l->attn.dim_v != d)
+		return bind_misshapen(b, t, "queries and gates of all heads");
+	if ((rc = bind_parts(b, &l->a.q, t, l->attn.n_head, (int[]){ d, d }, 2))) return rc;
+	l->a.gate = mat_rows(l->a.q, q, q);
+	l->a.q = mat_rows(l->a.q, 0, q);
+	return 0;
+}
+
+static int bind_attn(struct binder *b, int il)
+{
+	struct layer *l = &b->m->layer[il];
+	const struct tensor *q = bind_find(b, il, "attn_q.weight");
+	bool gated = q && q->dim[0] == 2 * (int64_t)l->attn.n_head * l->attn.dim_k;
+	int rc = gated ? bind_gated(b, q, il) : 0;
+
+	if (!rc) rc = bind_slots(b, attn_slots + gated, sizeof attn_slots / sizeof *attn_slots - gated, il);
+	if (!rc && gated && l->a.bq.base) rc = lm_fail(b->err, LM_EFORMAT, "blk.%d: gated heads with an attn_q.bias", il);
+	if (!rc) rc = split_fused(b, il);
+	if (l->a.sinks.base) l->attn.sinks = &l->a.sinks;
+	return rc;
+}
+
 static int bind_layer(struct binder *b, int il)
 {
 	struct layer *l = &b->m->layer[il];
 	int rc = bind_slots(b, norm_slots, sizeof norm_slots / sizeof *norm_slots, il);
 
 	if (!rc && l->mix[0] == MIX_MLA) rc = bind_mla(b, il);
-	if (!rc && l->mix[0] == MIX_ATTN) rc = bind_slots(b, attn_slots, sizeof attn_slots / sizeof *attn_slots, il);
-	if (!rc && l->mix[0] == MIX_ATTN) rc = split_fused(b, il);
-	if (l->a.sinks.base) l->attn.sinks = &l->a.sinks;
-	if (!rc && l->ffn == FFN_MOE) return bind_moe(b, il);
-	if (!rc) rc = bind_slots(b, dense_slots, sizeof dense_slots / sizeof *dense_slots, il);
+	if (!rc && l->mix[0] == MIX_ATTN) rc = bind_attn(b, il);
+	if (!rc && (mix_recurs(l->mix[0]) || mix_recurs(l->mix[1]))) rc = bind_rec(b, il);
+	if (l->mix[0] == MIX_NONE && !l->ffn_pre.w.base) {     /* Nemotron-H: a layer's one branch has the first norm */
+		l->ffn_pre = l->mix_pre;
+		l->mix_pre = (struct normw){ 0 };
+	}
+	if (rc || l->ffn == FFN_NONE) return rc;
+	if (l->ffn == FFN_MOE) return bind_moe(b, il);
+	rc = bind_slots(b, dense_slots, sizeof dense_slots / sizeof *dense_slots, il);
 	return rc ? rc : split_up(b, il);
 }
 

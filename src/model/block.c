@@ -1,7 +1,10 @@
 /* block.c - one layer: every decoder, hybrid and encoder we run is this function. */
 #include "model/layers.h"
 
-static mix_fn *const mix_table[MIX_COUNT] = { [MIX_ATTN] = mix_attn, [MIX_MLA] = mix_mla };
+static mix_fn *const mix_table[MIX_COUNT] = {
+	[MIX_ATTN] = mix_attn, [MIX_MLA] = mix_mla, [MIX_MAMBA] = mix_mamba, [MIX_MAMBA2] = mix_mamba2, [MIX_CONV] = mix_conv,
+	[MIX_DELTA] = mix_delta,
+};
 static ffn_fn *const ffn_table[FFN_COUNT] = { [FFN_DENSE] = ffn_dense, [FFN_MOE] = ffn_moe };
 
 void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n)

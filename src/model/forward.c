@@ -71,6 +71,9 @@ static int check_batch(const struct model *m, const struct state *s, const struc
 			return lm_fail(err, LM_EINVAL, "token type %d: the model has %d", (int)b->type[i],
 				       m->type_embd.rows);
 	}
+	for (int i = 0; m->info.recurrent && i < at->n_seqs; i++)
+		if (!at->slot || at->slot[i] < 0 || at->slot[i] >= s->n_slots)
+			return lm_fail(err, LM_EINVAL, "sequence %d has no slot for its recurrent state", i);
 	return m->hp.causal ? 0 : check_whole(at, err);
 }
 
@@ -78,7 +81,8 @@ int model_forward(const struct model *m, struct state *s, const struct batch *b,
 		  struct lm_err *err)
 {
 	struct fwd f = s->f;
-	struct mat *const act[] = { &f.x, &f.h, &f.y, &f.q, &f.k, &f.v, &f.o, &f.g, &f.u, &f.y2, &f.r, &f.sel, &f.rw };
+	struct mat *const act[] = { &f.x, &f.h, &f.y, &f.q, &f.k, &f.v, &f.o, &f.g, &f.u, &f.y2, &f.r, &f.sel, &f.rw, &f.in,
+	                            &f.c, &f.s };
 	int n = b->at.n_rows, n_want = 0, rc;
 
 	if ((rc = check_batch(m, s, b, err))) return rc;

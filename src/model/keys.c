@@ -55,6 +55,18 @@ static const struct key keys[] = {
 	{ "rope.scaling.yarn_beta_fast", K_F32, AT(rope.beta_fast), TINY, 1e6, 32, false },
 	{ "rope.scaling.yarn_beta_slow", K_F32, AT(rope.beta_slow), TINY, 1e6, 1, false },
 	{ "rope.scaling.yarn_log_multiplier", K_F32, AT(rope.log_mul), 0, 1e6, 0, false },
+	{ "ssm.conv_kernel", K_INT, AT(ssm.conv), 0, MAX_CONV, 0, false },
+	{ "ssm.inner_size", K_INT, AT(ssm.inner), 0, MAX_WIDTH, 0, false },
+	{ "ssm.state_size", K_INT, AT(ssm.state), 0, MAX_SSM_STATE, 0, false },
+	{ "ssm.time_step_rank", K_INT, AT(ssm.rank), 0, MAX_WIDTH, 0, false },
+	{ "ssm.group_count", K_INT, AT(ssm.group), 0, MAX_WIDTH, 0, false },
+	{ "ssm.dt_b_c_rms", K_BOOL, AT(ssm.norm_bcdt), 0, 1, 0, false },
+	/* ours: a folder's mixer_rms_eps, time_step_limit and mamba_norm_before_gate */
+	{ "ssm.dt_b_c_rms_epsilon", K_F32, AT(ssm.eps), 0, 1, -1, false },
+	{ "ssm.time_step_min", K_F32, AT(ssm.dt_min), 0, 1e30, 0, false },
+	{ "ssm.time_step_max", K_F32, AT(ssm.dt_max), 0, 1e30, 1e30, false },
+	{ "ssm.norm_before_gate", K_BOOL, AT(ssm.norm_first), 0, 1, 0, false },
+	{ "shortconv.l_cache", K_INT, AT(ssm.l_cache), 0, MAX_CONV, 0, false },
 };
 
 /* Keys that change the result in ways we do not compute, and the value with which they do not. */

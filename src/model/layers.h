@@ -39,12 +39,20 @@ struct hparams {
 		bool off;                              /* rope.scaling.finetuned = false */
 		bool fraction;                         /* YaRN's ramp begins and ends between elements */
 	} rope;
+	struct {
+		int conv, inner, state, rank, group, l_cache;      /* keys ssm.*, shortconv.l_cache; 0: absent */
+		float dt_min, dt_max, eps;                 /* eps of norm_bcdt; < 0: as elsewhere */
+		bool norm_bcdt;                        /* Falcon-Mamba: dt, B and C pass an RMS norm */
+		bool norm_first;                       /* the norm goes before the gate, not after */
+	} ssm;
 };
 
 enum mix_kind { MIX_NONE, MIX_ATTN, MIX_MLA, MIX_MAMBA, MIX_MAMBA2, MIX_CONV, MIX_DELTA, MIX_COUNT };
 enum ffn_kind { FFN_NONE, FFN_DENSE, FFN_MOE, FFN_COUNT };
 struct normw { struct mat w, b; };             /* w.base NULL: this norm does not exist */
 struct ffnw { struct mat gate, up, down, bgate, bup, bdown; };   /* gate.base NULL: a plain ffn */
+static inline bool mix_attends(enum mix_kind k) { return k == MIX_ATTN || k == MIX_MLA; }
+static inline bool mix_recurs(enum mix_kind k) { return k != MIX_NONE && !mix_attends(k); }
 
 /* What follows the last norm in models that embed or classify: norm(act(W x + b)), a few rows at a time.  head.c. */
 enum { MAX_DENSE = 4 };
@@ -67,7 +75,8 @@ struct layer {
 	struct attn attn;
 	struct rope rope;                          /* kind ROPE_NONE on layers without positions */
 	struct rope rope_long;                     /* of extended sequences; kind ROPE_NONE: as the others */
-	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv; struct normw qn, kn; struct mat sinks; } a;
+	/* gate.base NULL: none; else the heads' values are multiplied by sigmoid(gate h) */
+	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv, gate; struct normw qn, kn; struct mat sinks; } a;
 	/* latent attention; q: a.q, or q_b after q_a.  k_b, v_b: a matrix per head, stacked */
 	struct { struct mat q_a, q_b, kv_a, kv_b, k_b, v_b; struct normw q_norm, kv_norm; } mla;
 	struct ffnw d;                             /* dense */
@@ -76,6 +85,15 @@ struct layer {
 	struct ffnw sh;                            /* the shared expert, of n_ff_sh; up.base NULL: none */
 	struct mat sh_gate;                        /* sigmoid(sh_gate x) weighs it; base NULL: it counts in full */
 	int n_ff_sh;
+	/* recurrent mixers (rec.c): widths of the input projection with its scratch, of what the convolution sees, of the inner
+	 * row, of dt and of a; taps; f32 values of a slot's two states */
+	struct {
+		int n_in, n_conv, n_inner, n_dt, n_rates, n_x, taps, conv_state, state;
+		struct mat in, bin, conv, bconv, x, dtw, dt, a, d, qkv, gate, ba, out, bout;
+		struct normw norm;
+		struct ssm ssm;
+		struct delta delta;
+	} r;
 };
 struct weight { const char *name; struct mat w; };
 struct model {
@@ -92,6 +110,7 @@ struct model {
 	struct lora *lora;                         /* adapters; NULL: none.  lora.c */
 	int max_q, max_kv, max_o, max_ff;          /* widest rows over the layers; max_kv serves k and v */
 	bool shared;                               /* some layer has a shared expert: a second branch */
+	int max_in, max_conv, max_inner;           /* of recurrent layers; max_in also of an attention's gate */
 };
 
 /* load */
@@ -105,6 +124,8 @@ int model_bind(struct model *m, const struct file *f, const struct alias *alias,
 struct made { void *p; size_t n; struct made *next; };   /* pages that hold a tensor made at load */
 /* The tensor in memory in type `want`, made by n_threads; a mapped one of that type is given as it lies.  make.c */
 int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data, struct lm_err *err);
+/* The widths of a recurrent layer, from hparams and the mixer.  rec.c */
+int rec_dims(const struct model *m, struct layer *l, int il, enum mix_kind kind, struct lm_err *err);
 /* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
 const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled);
 const double *model_rope_freqs_long(struct model *m, int dims, double base);    /* by LongRoPE's long factors */
@@ -120,6 +141,7 @@ struct fwd {
 	struct mat x, h, y, q, k, v, o, g, u;      /* residual, branch input, branch output; attention; ffn */
 	struct mat y2;                             /* branch of a second mixer or a shared expert; empty in models without */
 	struct mat r, sel, rw;                     /* router logits [n_expert], experts and weights [n_used]; empty without */
+	struct mat in, c, s;                       /* recurrent: projected, convolved, scanned */
 };
 void fwd_tap(const struct fwd *f, const char *name, int il, const struct mat *x);
 void fwd_norm(const struct fwd *f, struct mat y, struct mat x, const struct normw *n);
@@ -140,7 +162,7 @@ int lora_width(const struct model *m);
  * each: mix_attn.c, ffn.c, ...  block.c lists them; an entry is NULL until the mechanism is built. */
 typedef void mix_fn(const struct fwd *f, int il);
 typedef void ffn_fn(const struct fwd *f, int il);
-mix_fn mix_attn, mix_mla;
+mix_fn mix_attn, mix_mla, mix_mamba, mix_mamba2, mix_conv, mix_delta;
 ffn_fn ffn_dense, ffn_moe;
 
 /* Memory of the sequences. */
@@ -149,7 +171,9 @@ struct state {
 	const struct model *m;
 	struct backend *be;
 	int n_batch;
-	struct kv *kv;                             /* [n_layer] */
+	int n_slots;
+	struct kv *kv;                             /* [n_layer]; empty on layers without attention */
+	struct rec { struct mat conv, s; } *rec;   /* [n_layer]; empty on layers without recurrence */
 	struct fwd f;                              /* activation matrices of n_batch rows */
 	struct mat logits;                         /* device scratch; base NULL on devices of host memory */
 	struct mat hx, hy;                         /* HEAD_ROWS rows in and out of a head's stage; base NULL: no heads */

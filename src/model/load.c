@@ -138,27 +138,61 @@ static int load_mla(struct model *m, struct layer *l, const char *arch, struct l
 	return 0;
 }
 
-/* Dense or experts, as the tensors show, and how wide. */
+static bool holds(const struct file *f, int il, const char *const *names)
+{
+	char name[96];
+
+	for (; *names; names++) {
+		snprintf(name, sizeof name, "blk.%d.%s.weight", il, *names);
+		if (file_tensor(f, name)) return true;
+	}
+	return false;
+}
+#define HOLDS(...) holds(f, il, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* Which sublayers a layer has is what its tensors say. */
+static void load_kinds(const struct hparams *hp, struct layer *l, const struct file *f, int il)
+{
+	enum mix_kind rec = HOLDS("ssm_ba")              ? MIX_DELTA
+			    : HOLDS("ssm_x")             ? MIX_MAMBA
+			    : HOLDS("ssm_in", "ssm_out") ? MIX_MAMBA2
+			    : HOLDS("shortconv.in_proj") ? MIX_CONV
+							 : MIX_NONE;
+	bool attn = HOLDS("attn_q", "attn_k", "attn_v", "attn_output", "attn_kv_a_mqa") ||
+		    (rec == MIX_NONE && HOLDS("attn_qkv"));
+
+	l->mix[0] = attn ? MIX_ATTN : rec;
+	if (attn) l->mix[1] = rec;
+	l->ffn = hp->moe.n_expert && HOLDS("ffn_gate_inp")  ? FFN_MOE
+		 : HOLDS("ffn_gate", "ffn_up", "ffn_down") ? FFN_DENSE
+							    : FFN_NONE;
+	if (l->mix[0] != MIX_NONE || l->ffn != FFN_NONE || hp->ssm.inner || hp->ssm.l_cache) return;
+	l->mix[0] = MIX_ATTN;                            /* none at all: the binder says what is missing */
+	l->ffn = FFN_DENSE;
+}
+
+/* How wide the feed-forward part is: dense, an expert, the shared one. */
 static int load_ffn(struct model *m, const struct file *f, const struct arch *row, int il, struct lm_err *err)
 {
 	struct hparams *hp = &m->hp;
 	struct layer *l = &m->layer[il];
-	char name[64];
-	int rc;
+	bool dense = l->ffn == FFN_DENSE;
+	int rc, def = dense ? -1 : 0;                    /* needed where there is one */
 
-	if ((rc = keys_layer(&l->n_ff, f, row->name, "feed_forward_length", il, 0, 1, MAX_WIDTH, err))) return rc;
-	snprintf(name, sizeof name, "blk.%d.ffn_gate_inp.weight", il);
-	l->ffn = hp->moe.n_expert && file_tensor(f, name) ? FFN_MOE : FFN_DENSE;
+	if ((rc = keys_layer(&l->n_ff, f, row->name, "feed_forward_length", il, def, dense, MAX_WIDTH, err))) return rc;
+	if (l->ffn == FFN_NONE && l->n_ff > 0)
+		return lm_fail(err, LM_EFORMAT, "the tensor blk.%d.ffn_up.weight is missing", il);
+	if (l->ffn != FFN_MOE) return 0;
 	if (!hp->n_ff_exp) hp->n_ff_exp = l->n_ff;
 	l->n_ff_sh = hp->n_ff_shexp ? hp->n_ff_shexp : hp->n_shared ? hp->n_shared * hp->n_ff_exp : l->n_ff;
-	if (l->n_ff_sh > MAX_WIDTH || l->n_ff_sh < 1)
-		return lm_fail(err, LM_EFORMAT, "%s: a shared expert of %d rows, expected at most %d", row->name, l->n_ff_sh,
-			       MAX_WIDTH);
+	if (hp->n_ff_exp < 1 || l->n_ff_sh > MAX_WIDTH || l->n_ff_sh < 1)
+		return lm_fail(err, LM_EFORMAT, "%s: experts of %d rows and a shared one of %d, expected 1 to %d", row->name,
+			       hp->n_ff_exp, l->n_ff_sh, MAX_WIDTH);
 	return 0;
 }
 
-/* Heads and widths of layer il, validated with their relations. */
-static int load_layer(struct model *m, const struct file *f, const struct arch *row, int il,
+/* Heads of an attention layer, validated with their relations. */
+static int load_heads(struct model *m, const struct file *f, const struct arch *row, int il,
 		      struct lm_err *err)
 {
 	struct layer *l = &m->layer[il];
@@ -177,19 +211,35 @@ static int load_layer(struct model *m, const struct file *f, const struct arch *
 		return rc;
 	if ((rc = keys_layer(&a->dim_v, f, n, "attention.value_length", il, a->dim_k, 1, MAX_HEAD_DIM, err)))
 		return rc;
-	if ((rc = load_ffn(m, f, row, il, err))) return rc;
 	if ((rc = load_local(&l->local, m, f, row, il, err))) return rc;
 	a->scale = m->hp.attn_scale > 0 ? m->hp.attn_scale : (float)(1 / sqrt(a->dim_k));
 	a->softcap = m->hp.attn_softcap;
 	a->window = l->local ? m->hp.window : 0;
 	a->causal = m->hp.causal;
-	l->mix[0] = MIX_ATTN;
 	if (m->hp.mla.lora_kv && (rc = load_mla(m, l, n, err))) return rc;
 	if (!m->hp.rope.dims) m->hp.rope.dims = a->dim_k;
 	if (row->rope != ROPE_NONE && (m->hp.rope.dims > a->dim_k || m->hp.rope.dims % 2))
 		return lm_fail(err, LM_EFORMAT,
 			       "%s.rope.dimension_count is %d, expected an even number up to %d", n,
 			       m->hp.rope.dims, a->dim_k);
+	return 0;
+}
+
+/* Kinds and widths of layer il. */
+static int load_layer(struct model *m, const struct file *f, const struct arch *row, int il,
+		      struct lm_err *err)
+{
+	struct layer *l = &m->layer[il];
+	int rc;
+
+	load_kinds(&m->hp, l, f, il);
+	if ((rc = load_ffn(m, f, row, il, err))) return rc;
+	if (l->mix[0] == MIX_NONE && l->ffn == FFN_NONE)
+		return lm_fail(err, LM_EFORMAT, "blk.%d: the file has no tensors of this layer", il);
+	for (int i = 0; i < 2; i++) {
+		if (l->mix[i] == MIX_ATTN && (rc = load_heads(m, f, row, il, err))) return rc;
+		if (mix_recurs(l->mix[i]) && (rc = rec_dims(m, l, il, l->mix[i], err))) return rc;
+	}
 	return 0;
 }
 
@@ -246,9 +296,9 @@ static int check_norms(const struct model *m, struct lm_err *err)
 		const struct attn *a = &l->attn;
 		bool par = m->hp.wiring == WIRE_PARALLEL;
 		bool normed = il == 0 && m->embd_norm.w.base;    /* ModernBERT: the embeddings' norm serves */
-		if (!l->mix_pre.w.base && (par || !l->mix_post.w.base) && !normed)
+		if (l->mix[0] != MIX_NONE && !l->mix_pre.w.base && (par || !l->mix_post.w.base) && !normed)
 			return lm_fail(err, LM_EFORMAT, "the tensor blk.%d.attn_norm.weight is missing", il);
-		if (!par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
+		if (l->ffn != FFN_NONE && !par && !l->ffn_pre.w.base && !l->ffn_post.w.base)
 			return lm_fail(err, LM_EFORMAT,
 				       "the tensor blk.%d.ffn_norm.weight is missing", il);
 		if (m->hp.qk_norm_row &&
@@ -303,6 +353,12 @@ static void fill_info(struct model *m, const struct arch *row)
 			m->max_ff = max_int(m->max_ff, l->attn.n_head * max_int(hp->mla.dim_k, hp->mla.dim_v));
 			m->max_ff = max_int(m->max_ff, hp->mla.lora_q);
 		}
+		m->max_in = max_int(m->max_in, l->a.gate.base ? l->attn.n_head * l->attn.dim_v : 0);
+		m->max_in = max_int(m->max_in, l->r.n_in);
+		m->max_conv = max_int(m->max_conv, l->r.n_conv);
+		m->max_inner = max_int(m->max_inner, l->r.n_inner);
+		i->recurrent |= mix_recurs(l->mix[0]) || mix_recurs(l->mix[1]);
+		i->slot_bytes += ((uint64_t)l->r.conv_state + (uint64_t)l->r.state) * sizeof(float);
 	}
 }
 

@@ -1,4 +1,4 @@
-/* mix_attn.c - softmax attention with grouped heads.  Optional tensors: biases, q/k norm. */
+/* mix_attn.c - softmax attention with grouped heads.  Optional tensors: biases, q/k norm, a gate per value. */
 #include "model/layers.h"
 
 /* q or k norm, per head or over the row; before rope. */
@@ -32,5 +32,11 @@ void mix_attn(const struct fwd *f, int il)
 	}
 	op->kv_put(f->be, kv, k, v, a, f->at);
 	op->attend(f->be, o, q, kv, a, f->at);
+	if (l->a.gate.base) {
+		struct mat g = mat_cols(f->in, 0, o.cols);
+		fwd_linear(f, &(struct lin){ g, &l->a.gate, NULL, 1 }, 1, f->h);
+		op->act(f->be, g, g, &o, ACT_SIGMOID);
+		o = g;
+	}
 	fwd_linear(f, &out, 1, o);
 }

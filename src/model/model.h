@@ -17,6 +17,9 @@ struct model_info {
 	uint64_t n_params, n_bytes;  /* elements and bytes of all bound tensors */
 	uint64_t token_bytes;        /* weight bytes read for a generated token: head but no embedding */
 	uint64_t token_macs;         /* multiply-adds per prompt token without the head */
+	bool recurrent;              /* sequences have a state besides their KV blocks: they need a slot, and cannot be cut
+	                                back or begun with cached blocks, only computed from position 0 */
+	uint64_t slot_bytes;         /* of that state, per sequence */
 	bool f32_weights;            /* every matrix is F32: score keeps K/V in f32 then */
 };
 
@@ -52,13 +55,13 @@ const struct model_heads *model_heads(const struct model *m);
 /* Name of architecture row i, in table order; NULL past the last. */
 const char *model_arch(int i);
 
-/* Memory of the sequences: a flat array of KV blocks per layer, and activations for n_batch rows.  Which
- * block holds what is the caller's business (engine/kv.c): the model only reads tables. */
-int state_new(struct state **out, const struct model *m, int n_blocks, int n_batch, enum dtype kv,
+/* Memory of the sequences: a flat array of KV blocks per layer, the recurrent state of n_slots sequences, and activations for
+ * n_batch rows.  Which block and slot holds what is the caller's business (engine/kv.c): the model only reads tables. */
+int state_new(struct state **out, const struct model *m, int n_blocks, int n_slots, int n_batch, enum dtype kv,
 	      struct lm_err *err);
 void state_free(struct state *s);
 /* What state_new would take. */
-uint64_t state_bytes(const struct model *m, int n_blocks, int n_batch, enum dtype kv);
+uint64_t state_bytes(const struct model *m, int n_blocks, int n_slots, int n_batch, enum dtype kv);
 
 struct batch {                   /* n rows to push through the network, any mix of sequences */
 	struct seqs at;              /* n = at.n_rows; rows of one sequence adjacent, positions ascending */

@@ -7,13 +7,31 @@
 
 enum { VOCAB = 64, FIRST = 24, N_CTX = 256, LONG = 1 << 20 };    /* ids below FIRST are control tokens of the real tokenizer */
 
-struct fake { int32_t *mem; int n_rows_max, n_forward, fail_at, n_ctx_short; };
+/* n_slots > 0: a recurrent model, whose state of a sequence is where it stands and the hash of what it has read. */
+struct fake {
+	int32_t *mem;
+	int n_rows_max, n_forward, fail_at, n_ctx_short, n_slots;
+	struct { int pos; uint32_t hash; } state[MAX_RUN];
+};
 
 static int next_token(const int32_t *tok, int n)
 {
 	uint32_t h = 2166136261u;
 	for (int i = 0; i < n; i++) h = (h ^ (uint32_t)tok[i]) * 16777619u;
 	return FIRST + (int)((h >> 7) % (VOCAB - FIRST));
+}
+
+/* Reads row i into its sequence's slot; the token that follows. */
+static int recur(struct fake *f, const struct seqs *at, int i)
+{
+	int slot = at->slot[at->seq[i]];
+
+	assert_true(slot >= 0 && slot < f->n_slots);
+	for (int k = 0; k < at->n_seqs; k++) assert_true(k == at->seq[i] || at->slot[k] != slot);
+	if (at->pos[i] == 0) f->state[slot].pos = 0, f->state[slot].hash = 2166136261u;
+	assert_int_equal(f->state[slot].pos++, at->pos[i]);
+	f->state[slot].hash = (f->state[slot].hash ^ (uint32_t)at->token[i]) * 16777619u;
+	return FIRST + (int)((f->state[slot].hash >> 7) % (VOCAB - FIRST));
 }
 
 static int fake_forward(const struct model *m, struct state *st, const struct batch *b, float *out, struct lm_err *err)
@@ -28,12 +46,14 @@ static int fake_forward(const struct model *m, struct state *st, const struct ba
 		if (i && b->at.seq[i] == b->at.seq[i - 1]) assert_int_equal(pos, b->at.pos[i - 1] + 1);
 		assert_true(mark ? f->n_ctx_short > 0 : !f->n_ctx_short || pos < f->n_ctx_short);
 		f->mem[t[pos / KV_BLOCK] * KV_BLOCK + pos % KV_BLOCK] = b->at.token[i] | mark;
+		int next = f->n_slots ? recur(f, &b->at, i) : -1;
 		if (!b->want[i]) continue;
 		for (int p = 0; p <= pos; p++) {
 			seen[p] = f->mem[t[p / KV_BLOCK] * KV_BLOCK + p % KV_BLOCK] ^ mark;
 			assert_true(seen[p] < LONG);             /* no key turned by the other factors */
 		}
 		for (int v = 0; v < VOCAB; v++) out[v] = v < FIRST ? -50 : (float)(v * 7 % 13) * 0.1f;
+		assert_true(next < 0 || next == next_token(seen, pos + 1));
 		out[next_token(seen, pos + 1)] = 20;
 		out += VOCAB;
 	}
@@ -43,7 +63,7 @@ static int fake_forward(const struct model *m, struct state *st, const struct ba
 static void engine_up(struct lm_engine *e, struct fake *f, struct file **file, int n_blocks, int n_batch)
 {
 	struct lm_err err;
-	*e = (struct lm_engine){ .forward = fake_forward, .model = (struct model *)(void *)f, .n_vocab = VOCAB, .n_batch = n_batch };
+	*e = (struct lm_engine){ .forward = fake_forward, .model = (struct model *)(void *)f, .n_vocab = VOCAB, .n_batch = n_batch, .n_slots = MAX_RUN };
 	*f = (struct fake){ .mem = calloc((size_t)n_blocks * KV_BLOCK, sizeof *f->mem), .n_rows_max = n_batch };
 	assert_ok(file_open(file, "models/SmolLM2-135M-Instruct.Q4_1.gguf", &err), err);
 	assert_ok(tok_load(&e->tok, *file, &err), err);
@@ -126,9 +146,10 @@ static void make_job(struct lm_engine *e, struct job *j)
 
 LM_TEST(sched_company_changes_nothing)
 {
-	static const struct { int blocks, batch, limit; } c[] = {
-		{ 8, 1, 0 }, { 8, 64, 0 }, { 9, 3, 0 }, { 20, 16, 0 }, { 64, 512, 0 },
-		{ 8, 64, 60 }, { 9, 3, 33 }, { 20, 16, 100 }, { 64, 512, 7 }        /* LongRoPE's short factors end there */
+	static const struct { int blocks, batch, limit, slots; } c[] = {
+		{ 8, 1, 0, 0 }, { 8, 64, 0, 0 }, { 9, 3, 0, 0 }, { 20, 16, 0, 0 }, { 64, 512, 0, 0 },
+		{ 8, 64, 60, 0 }, { 9, 3, 33, 0 }, { 20, 16, 100, 0 }, { 64, 512, 7, 0 },       /* LongRoPE's short factors end there */
+		{ 8, 64, 0, 1 }, { 8, 16, 0, 4 }, { 9, 3, 0, 32 }, { 64, 512, 0, 5 }, { 20, 16, 0, 32 }     /* recurrent */
 	};
 	for (size_t k = 0; k < sizeof c / sizeof c[0]; k++) {
 		struct lm_engine e;
@@ -138,6 +159,9 @@ LM_TEST(sched_company_changes_nothing)
 		rng_state = (uint32_t)k + 1;
 		engine_up(&e, &f, &file, c[k].blocks, c[k].batch);
 		e.n_ctx_short = f.n_ctx_short = c[k].limit;
+		f.n_slots = c[k].slots;
+		e.recurrent = f.n_slots > 0;
+		if (f.n_slots) e.n_slots = f.n_slots;
 		for (int round = 0; round < 3; round++) {
 			for (int i = 0; i < 24; i++) make_job(&e, &j[i]);
 			for (int i = 0; i < 24; i++)

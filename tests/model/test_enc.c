@@ -218,7 +218,7 @@ LM_TEST(enc_memory)
 {
 	struct rig r;
 	rig_open(&r, "tests/model/enc/modern-bert.gguf", device(true), DT_F32, 16);
-	uint64_t a = state_bytes(r.m, 1, 16, DT_F32), b = state_bytes(r.m, 2, 16, DT_F32);
+	uint64_t a = state_bytes(r.m, 1, 1, 16, DT_F32), b = state_bytes(r.m, 2, 1, 16, DT_F32);
 	assert_int_equal(b - a, 2 * 32 * 32 * sizeof(float));
 	rig_close(&r);
 }

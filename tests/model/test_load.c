@@ -247,12 +247,12 @@ LM_TEST(model_state_limits)
 
 	assert_ok(backend_ref(&be, &e), e);
 	rig_open(&r, "tests/model/tiny/qwen3.gguf", be, DT_F16, 4);
-	assert_int_equal(state_new(&s, r.m, 4, 4, DT_Q8_0, &e), LM_EUNSUPPORTED);   /* heads of 16 */
+	assert_int_equal(state_new(&s, r.m, 4, 1, 4, DT_Q8_0, &e), LM_EUNSUPPORTED);   /* heads of 16 */
 	assert_non_null(strstr(e.msg, "q8_0"));
-	assert_int_equal(state_new(&s, r.m, 4, 4, DT_Q4_K, &e), LM_EUNSUPPORTED);
-	assert_int_equal(state_new(&s, r.m, 0, 4, DT_F32, &e), LM_EINVAL);
+	assert_int_equal(state_new(&s, r.m, 4, 1, 4, DT_Q4_K, &e), LM_EUNSUPPORTED);
+	assert_int_equal(state_new(&s, r.m, 0, 1, 4, DT_F32, &e), LM_EINVAL);
 	/* 2 layers, 2 heads of 16 keys and 16 values, 32 positions of 2 bytes */
-	assert_int_equal(state_bytes(r.m, 9, 4, DT_F16) - state_bytes(r.m, 8, 4, DT_F16),
+	assert_int_equal(state_bytes(r.m, 9, 1, 4, DT_F16) - state_bytes(r.m, 8, 1, 4, DT_F16),
 			 2 * 2 * 2 * 16 * 32 * 2);
 	rig_close(&r);
 }

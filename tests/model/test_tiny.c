@@ -159,7 +159,7 @@ LM_TEST(model_logits_in_slices)
 		gold_open(&g, "tests/model/tiny/gemma2.gold");
 		for (int i = 0; i < 40; i++) ids[i] = g.ids[i % g.n_ids], want[i] = i != 7;
 		rig_run(&r, ids, 0, 40, 0, want, far ? out : whole);
-		assert_true(state_bytes(r.m, 1, 64, DT_F32) > 0);
+		assert_true(state_bytes(r.m, 1, 1, 64, DT_F32) > 0);
 		gold_close(&g);
 		rig_close(&r);
 	}
