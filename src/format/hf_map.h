@@ -69,7 +69,8 @@ struct hf_map {                      /* one folder being mapped */
 	struct lm_err *err;
 };
 
-extern const struct hf_name hf_llama_names[], hf_gemma2_names[];
+extern const struct hf_name hf_llama_names[], hf_gemma2_names[], hf_mlp_names[] /* experts in "mlp" */;
+extern const struct hf_name hf_granite_names[];          /* experts and shared MLP of Granite */
 extern const struct hf_family hf_dense[], hf_moe_families[], hf_rec_families[], hf_enc_families[];
 extern const int hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc;
 

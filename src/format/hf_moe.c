@@ -325,7 +325,7 @@ static const struct hf_name mixtral_names[] = {
 	END
 };
 /* Qwen, OLMoE, DeepSeek */
-static const struct hf_name mlp_names[] = {
+const struct hf_name hf_mlp_names[] = {
 	{ "layers.#.mlp.gate", "blk.#.ffn_gate_inp", NULL },
 	{ "layers.#.mlp.gate.e_score_correction_bias", "blk.#.exp_probs_b.bias", NULL },
 	{ "layers.#.mlp.experts.@.gate_proj", "blk.#.ffn_gate.@", NULL },
@@ -348,7 +348,7 @@ static const struct hf_name mlp_names[] = {
 	{ "layers.#.self_attn.kv_b_proj", "blk.#.attn_kv_b", kv_b },
 	END
 };
-static const struct hf_name granite_names[] = {
+const struct hf_name hf_granite_names[] = {
 	{ "layers.#.block_sparse_moe.router.layer", "blk.#.ffn_gate_inp", NULL },
 	{ "layers.#.block_sparse_moe.input_linear", "blk.#.ffn_gate_up_exps", fused_experts },
 	{ "layers.#.block_sparse_moe.output_linear", "blk.#.ffn_down_exps", down_experts },
@@ -407,23 +407,23 @@ const struct hf_family hf_moe_families[] = {
 	              "'intermediate_size':14336,'max_position_embeddings':131072,'rms_norm_eps':1e-5,'rope_theta':1000000,"
 	              "'num_local_experts':8,'num_experts_per_tok':2}" },
 	{ .arch = { "Qwen2MoeForCausalLM" }, .type = { "qwen2_moe" }, .gguf = "qwen2moe",
-	  .names = mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_FROM,
+	  .names = hf_mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_FROM,
 	  .defaults = "{'hidden_size':2048,'num_hidden_layers':24,'num_attention_heads':16,'num_key_value_heads':16,"
 	              "'intermediate_size':5632,'max_position_embeddings':32768,'rms_norm_eps':1e-6,'max_window_layers':28,"
 	              "'sliding_window':4096,'moe_intermediate_size':1408,'shared_expert_intermediate_size':5632,"
 	              "'num_experts_per_tok':4,'num_experts':60,'norm_topk_prob':false}" },
 	{ .arch = { "Qwen3MoeForCausalLM" }, .type = { "qwen3_moe" }, .gguf = "qwen3moe",
-	  .names = mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_FROM,
+	  .names = hf_mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_FROM,
 	  .defaults = "{'hidden_size':2048,'num_hidden_layers':24,'num_attention_heads':32,'num_key_value_heads':4,"
 	              "'intermediate_size':6144,'max_position_embeddings':32768,'rms_norm_eps':1e-6,'max_window_layers':28,"
 	              "'sliding_window':4096,'moe_intermediate_size':768,'num_experts_per_tok':8,'norm_topk_prob':false}" },
 	{ .arch = { "OlmoeForCausalLM" }, .type = { "olmoe" }, .gguf = "olmoe",
-	  .names = mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .keys_of = olmoe_keys_of,
+	  .names = hf_mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .keys_of = olmoe_keys_of,
 	  .defaults = "{'hidden_size':2048,'num_hidden_layers':16,'num_attention_heads':16,'num_key_value_heads':16,"
 	              "'intermediate_size':2048,'max_position_embeddings':4096,'rms_norm_eps':1e-5,'num_experts_per_tok':8,"
 	              "'num_experts':64,'norm_topk_prob':false}" },
 	{ .arch = { "GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM" }, .type = { "granitemoe", "granitemoeshared" },
-	  .gguf = "granitemoe", .names = granite_names, .base = hf_llama_names, .keys = granite_keys, .act = "silu",
+	  .gguf = "granitemoe", .names = hf_granite_names, .base = hf_llama_names, .keys = granite_keys, .act = "silu",
 	  .flags = HF_UNPERMUTED,
 	  .defaults = "{'hidden_size':4096,'num_hidden_layers':32,'num_attention_heads':32,'intermediate_size':11008,"
 	              "'max_position_embeddings':2048,'rms_norm_eps':1e-6,'attention_multiplier':1,'num_local_experts':8,"
@@ -435,14 +435,14 @@ const struct hf_family hf_moe_families[] = {
 	              "'head_dim':64,'intermediate_size':2880,'max_position_embeddings':131072,'rms_norm_eps':1e-5,"
 	              "'sliding_window':128,'num_local_experts':128,'num_experts_per_tok':4,'rope_theta':150000}" },
 	{ .arch = { "DeepseekV2ForCausalLM" }, .type = { "deepseek_v2" }, .gguf = "deepseek2",
-	  .names = mlp_names, .base = hf_llama_names, .keys = deepseek_keys, .act = "silu", .flags = HF_MTP,
+	  .names = hf_mlp_names, .base = hf_llama_names, .keys = deepseek_keys, .act = "silu", .flags = HF_MTP,
 	  .keys_of = v2_keys_of,
 	  .defaults = "{'hidden_size':4096,'num_hidden_layers':32,'num_attention_heads':32,'intermediate_size':11008,"
 	              "'max_position_embeddings':2048,'rms_norm_eps':1e-6,'kv_lora_rank':512,'qk_rope_head_dim':64,"
 	              "'qk_nope_head_dim':128,'v_head_dim':128,'n_routed_experts':64,'n_shared_experts':2,"
 	              "'moe_intermediate_size':1407}" },
 	{ .arch = { "DeepseekV3ForCausalLM" }, .type = { "deepseek_v3" }, .gguf = "deepseek2",
-	  .names = mlp_names, .base = hf_llama_names, .keys = deepseek_keys, .act = "silu", .flags = HF_MTP,
+	  .names = hf_mlp_names, .base = hf_llama_names, .keys = deepseek_keys, .act = "silu", .flags = HF_MTP,
 	  .keys_of = v3_keys_of,
 	  .defaults = "{'hidden_size':7168,'num_hidden_layers':61,'num_attention_heads':128,'intermediate_size':18432,"
 	              "'max_position_embeddings':4096,'rms_norm_eps':1e-6,'kv_lora_rank':512,'qk_rope_head_dim':64,"

@@ -87,6 +87,16 @@ const struct arch arch_table[] = {
 	{ .name = "gpt-oss",    RMS, SEQ, .act = ACT_SWIGLU_OAI, HALVES, .global = { 2, 1 },
 	  .flags = AF_MOE_CHOSEN | AF_YARN_EXACT, .alias = { { "post_attention_norm", "ffn_norm" } } },
 	{ .name = "deepseek2",  RMS, SEQ, .act = ACT_SILU, PAIRS },
+	/* recurrent, alone or among attention layers */
+	{ .name = "mamba",      RMS, SEQ, .act = ACT_SILU },
+	{ .name = "mamba2",     RMS, SEQ, .act = ACT_SILU },
+	{ .name = "granitehybrid", RMS, SEQ, .act = ACT_SILU, PAIRS,
+	  .flags = AF_LOGIT_DIV | AF_ROPE_SWITCH | AF_MOE_RENORM },
+	{ .name = "lfm2",       RMS, SEQ, .act = ACT_SILU, HALVES, .alias = { { "token_embd_norm", "output_norm" } } },
+	{ .name = "falcon-h1",  RMS, SEQ, .act = ACT_SILU, HALVES },
+	{ .name = "nemotron_h", RMS, SEQ, .act = ACT_RELU2 },
+	{ .name = "qwen3next",  RMS, SEQ, .act = ACT_SILU, HALVES, .flags = AF_MOE_RENORM,
+	  .alias = { { "post_attention_norm", "ffn_norm" } } },
 	/* layer norm */
 	{ .name = "gpt2",       LN, SEQ, .act = ACT_GELU_TANH },
 	{ .name = "starcoder2", LN, SEQ, .act = ACT_GELU_TANH, HALVES },
