@@ -60,7 +60,7 @@ MAMBA = dict(num_hidden_layers=2, state_size=6, conv_kernel=4, time_step_rank=3)
 case("mamba", tf.MambaConfig, MAMBA, edit=v4)
 case("mamba-bias", tf.MambaConfig, MAMBA | dict(num_hidden_layers=1, use_bias=True, use_conv_bias=False, expand=3, conv_kernel=3,
      tie_word_embeddings=False))
-case("mamba-falcon", tf.FalconMambaConfig, MAMBA | dict(tie_word_embeddings=False, mixer_rms_eps=1e-3))
+case("mamba-falcon", tf.FalconMambaConfig, MAMBA | dict(tie_word_embeddings=False, mixer_rms_eps=1e-6))
 
 MAMBA2 = dict(num_hidden_layers=2, state_size=6, conv_kernel=4, num_heads=4, head_dim=16, n_groups=2, chunk_size=8)
 case("mamba2", tf.Mamba2Config, MAMBA2, edit=v4)
@@ -99,7 +99,8 @@ case("falcon-h1-late", tf.FalconH1Config, H1 | dict(num_hidden_layers=1, mamba_r
 NEMOTRON = HEADS | dict(layers_block_type=["linear_attention", "mlp", "full_attention", "mlp"], intermediate_size=24, head_dim=16,
                         ssm_state_size=6, mamba_num_heads=4, mamba_head_dim=16, n_groups=2, chunk_size=8, conv_kernel=4)
 case("nemotron_h", tf.NemotronHConfig, NEMOTRON, edit=letters)
-case("nemotron_h-late", tf.NemotronHConfig, NEMOTRON | dict(layers_block_type=["mlp", "linear_attention"], time_step_min=0.3))
+case("nemotron_h-late", tf.NemotronHConfig, NEMOTRON | dict(layers_block_type=["mlp", "linear_attention", "full_attention"],
+     time_step_min=0.02))
 
 QWEN = HEADS | dict(num_hidden_layers=2, layer_types=["linear_attention", "full_attention"], intermediate_size=24, head_dim=16,
                     linear_conv_kernel_dim=4, linear_key_head_dim=12, linear_value_head_dim=12, linear_num_key_heads=2,

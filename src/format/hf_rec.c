@@ -57,6 +57,23 @@ static int grouped(struct hf_map *m, const struct tensor *t, const char *to, int
 	return hf_emit(m, &out, to);
 }
 
+/* Rows of the gate, then as many of up. */
+static int gate_up(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
+{
+	static const char *const name[] = { "ffn_gate", "ffn_up" };
+	struct tensor half;
+	int rc = 0;
+
+	(void)to, (void)expert;
+	for (int i = 0; i < 2 && !rc; i++) {
+		char *full = hf_text(m, "blk.%d.%s.weight", layer, name[i]);
+		if (!full) return LM_ENOMEM;
+		rc = derive_rows(m->h->f->arena, &half, t, i * (t->dim[0] / 2), t->dim[0] / 2, m->err);
+		if (!rc) rc = hf_emit(m, &half, full);
+	}
+	return rc;
+}
+
 /* Rows times a factor each, as f32: the product has more digits than f16 or bf16 hold (--precision rounds it). */
 struct scaled { struct derived d; const float *by; };
 
@@ -134,7 +151,7 @@ static const struct hf_name nemotron_names[] = {
 	END
 };
 static const struct hf_name granite_dense_names[] = {
-	{ "layers.#.shared_mlp.input_linear", "blk.#.ffn_up", NULL },
+	{ "layers.#.shared_mlp.input_linear", "blk.#.ffn_up", gate_up },
 	{ "layers.#.shared_mlp.output_linear", "blk.#.ffn_down", NULL },
 	MIXER2("layers.#.mamba"),
 	END
@@ -172,7 +189,7 @@ static const struct hf_name falcon_names[] = {
 	{ "embed_tokens", "token_embd", falcon_scale },
 	{ "lm_head", "output", falcon_scale },
 	{ "final_layernorm", "output_norm", NULL },
-	{ "layers.#.pre_ff_layernorm", "blk.#.ffn_norm", NULL },
+	{ "layers.#.pre_ff_layernorm.weight", "blk.#.ffn_norm", NULL },      /* without an end, as llama.cpp wants it */
 	{ "layers.#.self_attn.q_proj", "blk.#.attn_q", falcon_scale },
 	{ "layers.#.self_attn.k_proj", "blk.#.attn_k", falcon_scale },
 	{ "layers.#.self_attn.v_proj", "blk.#.attn_v", falcon_scale },

@@ -22,7 +22,7 @@ static double worst(struct backend *be, const char *kind, enum dtype type)
 	memcpy(&n_vocab, b.p + 12, 4);
 	assert_ok(file_open(&r.f, ROOT "llama", &e), e);
 	assert_ok(model_load(&r.m, r.f, be, &o, &e), e);
-	assert_ok(state_new(&r.s, r.m, 128, 32, DT_F32, &e), e);
+	assert_ok(state_new(&r.s, r.m, 128, 2, 32, DT_F32, &e), e);
 	assert_int_equal(model_info(r.m)->n_vocab, n_vocab);
 	for (int i = 0; i < 64; i++) r.table[0][i] = 2 * i + 1, r.table[1][i] = 126 - 2 * i;
 	r.tables[0] = r.table[0], r.tables[1] = r.table[1];
