@@ -29,13 +29,14 @@ int ref_moe_room(struct backend *b, const struct moe *m, int n_embd, int n_ff, s
 /* ---- route -------------------------------------------------------------------------------------------- */
 static void score(double *s, const float *logit, const struct moe *m)
 {
-	double top = -INFINITY, sum = 0;
+	double sum = 0;
+	float top = -INFINITY;
 
-	for (int i = 0; i < m->n_expert; i++) top = fmax(top, logit[i]);
+	for (int i = 0; i < m->n_expert; i++) top = fmaxf(top, logit[i]);
 	for (int i = 0; i < m->n_expert; i++) {
 		if (m->chosen_softmax) s[i] = logit[i];
 		else if (m->gate == GATE_SIGMOID) s[i] = 1 / (1 + exp(-(double)logit[i]));
-		else sum += s[i] = exp(logit[i] - top);
+		else sum += s[i] = exp((double)logit[i] - top);
 	}
 	for (int i = 0; i < m->n_expert && sum > 0; i++) s[i] /= sum;
 }
