@@ -71,12 +71,5 @@ void hf_close(struct hf *h);                                     /* all but h->f
 /* An object in a file, as Python writes it (lm_json_python).  Free with json_decref. */
 int hf_json(const char *path, json_t **out, struct lm_err *err);
 
-/* Keys of f, from values instead of a file (hf_keys.c).  Names and values are copied into the arena. */
-int key_put_i64(struct file *f, const char *name, int64_t v, struct lm_err *err);       /* u32 where it fits, else i64 */
-int key_put_f32(struct file *f, const char *name, double v, struct lm_err *err);
-int key_put_bool(struct file *f, const char *name, bool v, struct lm_err *err);
-int key_put_str(struct file *f, const char *name, const char *s, size_t n, struct lm_err *err);
-int key_put_i32s(struct file *f, const char *name, const int32_t *v, int64_t n, struct lm_err *err);
-int key_put_f32s(struct file *f, const char *name, const float *v, int64_t n, struct lm_err *err);
-int key_put_bools(struct file *f, const char *name, const uint8_t *v, int64_t n, struct lm_err *err);
+/* A key of f whose value is n strings, copied into the arena; replaces the one of that name (hf_keys.c). */
 int key_put_strs(struct file *f, const char *name, const char *const *v, int64_t n, struct lm_err *err);

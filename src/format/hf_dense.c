@@ -3,17 +3,11 @@
 #include "format/hf_map.h"
 #include <math.h>
 
-#define END { NULL, NULL, NULL }
 const struct hf_name hf_llama_names[] = {
-	{ "embed_tokens", "token_embd", NULL },
-	{ "norm", "output_norm", NULL },
-	{ "lm_head", "output", hf_head },
+	HF_EMBED_HEAD,
 	{ "layers.#.input_layernorm", "blk.#.attn_norm", NULL },
-	{ "layers.#.self_attn.q_proj", "blk.#.attn_q", NULL },
-	{ "layers.#.self_attn.k_proj", "blk.#.attn_k", NULL },
-	{ "layers.#.self_attn.v_proj", "blk.#.attn_v", NULL },
+	HF_QKVO,
 	{ "layers.#.self_attn.qkv_proj", "blk.#.attn_qkv", NULL },
-	{ "layers.#.self_attn.o_proj", "blk.#.attn_output", NULL },
 	{ "layers.#.self_attn.q_norm", "blk.#.attn_q_norm", NULL },
 	{ "layers.#.self_attn.k_norm", "blk.#.attn_k_norm", NULL },
 	{ "layers.#.post_attention_layernorm", "blk.#.ffn_norm", NULL },
@@ -21,7 +15,7 @@ const struct hf_name hf_llama_names[] = {
 	{ "layers.#.mlp.up_proj", "blk.#.ffn_up", NULL },
 	{ "layers.#.mlp.gate_up_proj", "blk.#.ffn_up", NULL },
 	{ "layers.#.mlp.down_proj", "blk.#.ffn_down", NULL },
-	END
+	HF_END
 };
 
 /* Norms of both branches, before and after. */
@@ -31,35 +25,35 @@ const struct hf_name hf_gemma2_names[] = {
 	{ "layers.#.post_feedforward_layernorm", "blk.#.post_ffw_norm", NULL },
 	{ "vision_tower.*", NULL, hf_skip },
 	{ "multi_modal_projector.*", NULL, hf_skip },
-	END
+	HF_END
 };
 /* Norms after the branches only; also seed_oss, whose second norm has this GGUF name. */
 static const struct hf_name post_names[] = {
 	{ "layers.#.post_attention_layernorm", "blk.#.post_attention_norm", NULL },
 	{ "layers.#.post_feedforward_layernorm", "blk.#.post_ffw_norm", NULL },
-	END
+	HF_END
 };
 static const struct hf_name glm4_names[] = {
 	{ "layers.#.post_self_attn_layernorm", "blk.#.post_attention_norm", NULL },
 	{ "layers.#.post_mlp_layernorm", "blk.#.post_ffw_norm", NULL },
-	END
+	HF_END
 };
 static const struct hf_name phi_names[] = {
 	{ "final_layernorm", "output_norm", NULL },
 	{ "layers.#.self_attn.dense", "blk.#.attn_output", NULL },
 	{ "layers.#.mlp.fc1", "blk.#.ffn_up", NULL },
 	{ "layers.#.mlp.fc2", "blk.#.ffn_down", NULL },
-	END
+	HF_END
 };
 static const struct hf_name starcoder2_names[] = {
 	{ "layers.#.mlp.c_fc", "blk.#.ffn_up", NULL },
 	{ "layers.#.mlp.c_proj", "blk.#.ffn_down", NULL },
-	END
+	HF_END
 };
 static const struct hf_name stablelm_names[] = {
 	{ "layers.#.self_attn.q_layernorm.norms.@", "blk.#.attn_q_norm", hf_stack },
 	{ "layers.#.self_attn.k_layernorm.norms.@", "blk.#.attn_k_norm", hf_stack },
-	END
+	HF_END
 };
 static const struct hf_name gpt2_names[] = {
 	{ "wte", "token_embd", NULL },
@@ -73,7 +67,7 @@ static const struct hf_name gpt2_names[] = {
 	{ "h.#.ln_2", "blk.#.ffn_norm", NULL },
 	{ "h.#.mlp.c_fc", "blk.#.ffn_up", hf_transpose },
 	{ "h.#.mlp.c_proj", "blk.#.ffn_down", hf_transpose },
-	END
+	HF_END
 };
 static const struct hf_name gptneox_names[] = {
 	{ "embed_in", "token_embd", NULL },
@@ -86,7 +80,7 @@ static const struct hf_name gptneox_names[] = {
 	{ "layers.#.attention.dense", "blk.#.attn_output", NULL },
 	{ "layers.#.mlp.dense_h_to_4h", "blk.#.ffn_up", NULL },
 	{ "layers.#.mlp.dense_4h_to_h", "blk.#.ffn_down", NULL },
-	END
+	HF_END
 };
 static const struct hf_name falcon_names[] = {
 	{ "word_embeddings", "token_embd", NULL },
@@ -99,39 +93,26 @@ static const struct hf_name falcon_names[] = {
 	{ "h.#.self_attention.dense", "blk.#.attn_output", NULL },
 	{ "h.#.mlp.dense_h_to_4h", "blk.#.ffn_up", NULL },
 	{ "h.#.mlp.dense_4h_to_h", "blk.#.ffn_down", NULL },
-	END
+	HF_END
 };
 
 static const struct hf_key granite_keys[] = {
-	{ "embedding_multiplier", "embedding_scale", HF_F32 },
-	{ "residual_multiplier", "residual_scale", HF_F32 },
-	{ "logits_scaling", "logit_scale", HF_F32 },
-	{ "attention_multiplier", "attention.scale", HF_F32 },
-	{ NULL, NULL, HF_INT }
+	HF_GRANITE_SCALES,
+	HF_LAST
 };
 static const struct hf_key cohere_keys[] = {
 	{ "logit_scale", "logit_scale", HF_F32 },
-	{ NULL, NULL, HF_INT }
+	HF_LAST
 };
 static const struct hf_key neox_keys[] = {
 	{ "use_parallel_residual", "use_parallel_residual", HF_BOOL },
-	{ NULL, NULL, HF_INT }
+	HF_LAST
 };
-
-/* What a setting must be, for those that change the arithmetic in a way that we do not compute. */
-static int must_be(struct hf_map *m, const char *name, bool want)
-{
-	bool v = want;
-	int rc = hf_flag(m, name, &v);
-
-	if (rc < 0 || v == want) return rc < 0 ? rc : 0;
-	return hf_refuse(m, "%s is %s, which lmrun does not compute", name, v ? "true" : "false");
-}
 
 static int gemma_keys_of(struct hf_map *m)
 {
 	double x = 0;
-	int rc = must_be(m, "use_bidirectional_attention", false);
+	int rc = hf_must(m, "use_bidirectional_attention", false);
 
 	if (rc || (rc = hf_num(m, "query_pre_attn_scalar", &x)) <= 0) return rc;
 	if (!(x > 0)) return hf_refuse(m, "query_pre_attn_scalar is %g, expected a positive number", x);
@@ -143,7 +124,7 @@ static int falcon_pick(struct hf_map *m)
 	bool grouped = false, one = true;
 	int rc;
 
-	if ((rc = must_be(m, "alibi", false)) || (rc = must_be(m, "parallel_attn", true))) return rc;
+	if ((rc = hf_must(m, "alibi", false)) || (rc = hf_must(m, "parallel_attn", true))) return rc;
 	if ((rc = hf_flag(m, "new_decoder_architecture", &grouped)) < 0 || (rc = hf_flag(m, "multi_query", &one)) < 0)
 		return rc;
 	if (!grouped) m->n_kv = one ? 1 : m->n_head;
@@ -153,11 +134,11 @@ static int falcon_pick(struct hf_map *m)
 
 static int gpt2_pick(struct hf_map *m)
 {
-	int rc = must_be(m, "scale_attn_by_inverse_layer_idx", false);
-	return rc ? rc : must_be(m, "scale_attn_weights", true);
+	int rc = hf_must(m, "scale_attn_by_inverse_layer_idx", false);
+	return rc ? rc : hf_must(m, "scale_attn_weights", true);
 }
 
-static int phi_pick(struct hf_map *m) { return must_be(m, "qk_layernorm", false); }
+static int phi_pick(struct hf_map *m) { return hf_must(m, "qk_layernorm", false); }
 
 /* Which layers turn q and k. */
 static int smollm3_keys_of(struct hf_map *m)
@@ -168,7 +149,7 @@ static int smollm3_keys_of(struct hf_map *m)
 	int rc = hf_int(m, "no_rope_layer_interval", &every);
 
 	if (rc < 0) return rc;
-	if ((rc = must_be(m, "use_sliding_window", false))) return rc;
+	if ((rc = hf_must(m, "use_sliding_window", false))) return rc;
 	for (int64_t il = 0; il < m->n_layer; il++) {
 		const json_t *v = json_array_get(list, (size_t)il);
 		if (list && !json_is_integer(v))
@@ -249,19 +230,22 @@ const struct hf_family hf_dense[] = {
 	              "'head_dim':256,'intermediate_size':24576,'max_position_embeddings':8192,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true}" },
 	{ .arch = { "Gemma2ForCausalLM" }, .type = { "gemma2" }, .gguf = "gemma2",
-	  .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
+	  .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2,
+	  .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
 	  .defaults = "{'hidden_size':2304,'num_hidden_layers':26,'num_attention_heads':8,'num_key_value_heads':4,"
 	              "'head_dim':256,'intermediate_size':9216,'max_position_embeddings':8192,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true,'sliding_window':4096,'query_pre_attn_scalar':256,"
 	              "'attn_logit_softcapping':50,'final_logit_softcapping':30}" },
 	{ .arch = { "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration" }, .type = { "gemma3_text", "gemma3" },
-	  .gguf = "gemma3", .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 6, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
+	  .gguf = "gemma3", .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 6,
+	  .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
 	  .defaults = "{'hidden_size':2304,'num_hidden_layers':26,'num_attention_heads':8,'num_key_value_heads':4,"
 	              "'head_dim':256,'intermediate_size':9216,'max_position_embeddings':131072,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true,'sliding_window':4096,'query_pre_attn_scalar':256,'rope_theta':1000000,"
 	              "'rope_local_base_freq':10000}" },
 	{ .arch = { "VaultGemmaForCausalLM" }, .type = { "vaultgemma" }, .gguf = "vaultgemma",
-	  .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2, .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
+	  .names = hf_gemma2_names, .base = hf_llama_names, .window = HF_EVERY, .period = 2,
+	  .flags = HF_PLUS_ONE, .keys_of = gemma_keys_of,
 	  .defaults = "{'hidden_size':2304,'num_hidden_layers':26,'num_attention_heads':8,'num_key_value_heads':4,"
 	              "'head_dim':256,'intermediate_size':9216,'max_position_embeddings':8192,'rms_norm_eps':1e-6,"
 	              "'tie_word_embeddings':true,'sliding_window':4096,'query_pre_attn_scalar':256,"

@@ -9,8 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#define END { NULL, NULL, NULL }
-
 /* Only with a classifier behind it. */
 static int pooler(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
 {
@@ -56,14 +54,14 @@ static const struct hf_name bert_layers[] = {
 	{ "encoder.layer.#.intermediate.dense", "blk.#.ffn_up", NULL },
 	{ "encoder.layer.#.output.dense", "blk.#.ffn_down", NULL },
 	BERT_LAYER("output.LayerNorm", "layer_output_norm"),
-	END
+	HF_END
 };
 static const struct hf_name bert_heads[] = {
 	{ "pooler.dense", "cls", pooler },
 	{ "classifier", "cls.output", NULL },
 	{ "cls.predictions.*", NULL, hf_skip },          /* what masked tokens may have been, which sentence follows */
 	{ "cls.seq_relationship.*", NULL, hf_skip },
-	END
+	HF_END
 };
 static const struct hf_name roberta_heads[] = {
 	{ "embeddings.position_embeddings", "position_embd", positions },
@@ -71,7 +69,7 @@ static const struct hf_name roberta_heads[] = {
 	{ "classifier.dense", "cls", NULL },
 	{ "classifier.out_proj", "cls.output", NULL },
 	{ "lm_head.*", NULL, hf_skip },
-	END
+	HF_END
 };
 static const struct hf_name distilbert_names[] = {
 	{ "transformer.layer.#.attention.q_lin", "blk.#.attn_q", NULL },
@@ -87,7 +85,7 @@ static const struct hf_name distilbert_names[] = {
 	{ "vocab_transform", NULL, hf_skip },
 	{ "vocab_layer_norm", NULL, hf_skip },
 	{ "vocab_projector", NULL, hf_skip },
-	END
+	HF_END
 };
 static const struct hf_name nomic_names[] = {
 	/* the hub's own code */
@@ -100,16 +98,13 @@ static const struct hf_name nomic_names[] = {
 	{ "encoder.layers.#.mlp.fc2", "blk.#.ffn_down", NULL },
 	{ "encoder.layers.#.norm2", "blk.#.layer_output_norm", NULL },
 	/* transformers */
-	{ "layers.#.self_attn.q_proj", "blk.#.attn_q", NULL },
-	{ "layers.#.self_attn.k_proj", "blk.#.attn_k", NULL },
-	{ "layers.#.self_attn.v_proj", "blk.#.attn_v", NULL },
-	{ "layers.#.self_attn.o_proj", "blk.#.attn_output", NULL },
+	HF_QKVO,
 	{ "layers.#.post_attention_layernorm", "blk.#.attn_output_norm", NULL },
 	{ "layers.#.mlp.gate_proj", "blk.#.ffn_gate", NULL },
 	{ "layers.#.mlp.up_proj", "blk.#.ffn_up", NULL },
 	{ "layers.#.mlp.down_proj", "blk.#.ffn_down", NULL },
 	{ "layers.#.post_mlp_layernorm", "blk.#.layer_output_norm", NULL },
-	END
+	HF_END
 };
 static const struct hf_name modern_names[] = {
 	{ "embeddings.tok_embeddings", "token_embd", NULL },
@@ -125,11 +120,11 @@ static const struct hf_name modern_names[] = {
 	{ "head.norm", "cls.norm", pooler },
 	{ "classifier", "cls.output", NULL },
 	{ "decoder", NULL, hf_skip },
-	END
+	HF_END
 };
 
 /* A setting that must have this text, where there is one. */
-static int must_be(struct hf_map *m, const char *name, const char *want)
+static int must_say(struct hf_map *m, const char *name, const char *want)
 {
 	const char *s = want;
 	int rc = hf_str(m, name, &s);
@@ -138,11 +133,8 @@ static int must_be(struct hf_map *m, const char *name, const char *want)
 
 static int bert_pick(struct hf_map *m)
 {
-	bool decoder = false;
-	int rc = hf_flag(m, "is_decoder", &decoder);
-	if (rc < 0) return rc;
-	if (decoder) return hf_refuse(m, "is_decoder is true, which lmrun does not compute");
-	return must_be(m, "position_embedding_type", "absolute");
+	int rc = hf_must(m, "is_decoder", false);
+	return rc ? rc : must_say(m, "position_embedding_type", "absolute");
 }
 
 static int roberta_pick(struct hf_map *m)
@@ -168,15 +160,13 @@ static int nomic_pick(struct hf_map *m)
 	static const char *const off[] = { "prenorm", "use_rms_norm", "parallel_block", "rotary_emb_interleaved", "causal" };
 	double part = 1;
 	int64_t every = 0;
-	int rc = must_be(m, "activation_function", "swiglu");
-	if (!rc) rc = must_be(m, "hidden_act", "silu");
-	for (int i = 0; i < 5 && rc >= 0; i++) {
-		bool on = false;
-		if ((rc = hf_flag(m, off[i], &on)) > 0 && on) return hf_refuse(m, "%s is true, which lmrun does not compute", off[i]);
-	}
-	if (rc < 0 || (rc = hf_num(m, "rotary_emb_fraction", &part)) < 0) return rc;
+	int rc = must_say(m, "activation_function", "swiglu");
+	if (!rc) rc = must_say(m, "hidden_act", "silu");
+	for (int i = 0; i < 5 && !rc; i++) rc = hf_must(m, off[i], false);
+	if (rc || (rc = hf_num(m, "rotary_emb_fraction", &part)) < 0) return rc;
 	if ((rc = hf_int(m, "moe_every_n_layers", &every)) < 0) return rc;
-	if (every || part != 1) return hf_refuse(m, "%s, which lmrun does not compute", every ? "moe_every_n_layers is set" : "rotary_emb_fraction is not 1");
+	if (every) return hf_refuse(m, "moe_every_n_layers is set, which lmrun does not compute");
+	if (part != 1) return hf_refuse(m, "rotary_emb_fraction is not 1, which lmrun does not compute");
 	if (!hf_get(m, "layer_norm_eps|layer_norm_epsilon") && json_object_set_new(m->cfg, "layer_norm_eps", json_real(1e-12)))
 		return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
 	if (!hf_get(m, "rope_parameters|rope_theta|rotary_emb_base") && json_object_set_new(m->cfg, "rope_theta", json_real(1000)))
@@ -190,7 +180,7 @@ static int modern_keys(struct hf_map *m)
 	const json_t *types = hf_get(m, "layer_types");
 	const char *pool = NULL, *act = NULL;
 	int64_t every = 3, window = 128;
-	uint8_t local[1024];
+	uint8_t local[HF_MAX_LAYERS];
 	int rc = hf_int(m, "global_attn_every_n_layers", &every);
 	if (rc < 0 || (rc = hf_int(m, "local_attention", &window)) < 0) return rc;
 	if (every < 1 || window < 0) return hf_refuse(m, "global_attn_every_n_layers or local_attention is no sensible number");

@@ -36,40 +36,35 @@ static struct key array(enum file_type t, int64_t n)
 	return (struct key){ .type = FT_ARR, .elem = t, .n = (uint64_t)n, .size = (uint64_t)n * file_type_size[t] };
 }
 
-int key_put_i64(struct file *f, const char *name, int64_t v, struct lm_err *err)
+static int put_i64(struct file *f, const char *name, int64_t v, struct lm_err *err)
 {
 	uint32_t u = (uint32_t)v;
 	return v >= 0 && v <= UINT32_MAX ? put(f, name, scalar(FT_U32), &u, err) : put(f, name, scalar(FT_I64), &v, err);
 }
 
-int key_put_f32(struct file *f, const char *name, double v, struct lm_err *err)
+static int put_f32(struct file *f, const char *name, double v, struct lm_err *err)
 {
 	float x = (float)v;
 	return put(f, name, scalar(FT_F32), &x, err);
 }
 
-int key_put_bool(struct file *f, const char *name, bool v, struct lm_err *err)
+static int put_bool(struct file *f, const char *name, bool v, struct lm_err *err)
 {
 	uint8_t b = v;
 	return put(f, name, scalar(FT_BOOL), &b, err);
 }
 
-int key_put_str(struct file *f, const char *name, const char *s, size_t n, struct lm_err *err)
+static int put_str(struct file *f, const char *name, const char *s, size_t n, struct lm_err *err)
 {
 	return put(f, name, (struct key){ .type = FT_STR, .elem = FT_STR, .n = 1, .size = n }, s, err);
 }
 
-int key_put_i32s(struct file *f, const char *name, const int32_t *v, int64_t n, struct lm_err *err)
+static int put_i32s(struct file *f, const char *name, const int32_t *v, int64_t n, struct lm_err *err)
 {
 	return put(f, name, array(FT_I32, n), v, err);
 }
 
-int key_put_f32s(struct file *f, const char *name, const float *v, int64_t n, struct lm_err *err)
-{
-	return put(f, name, array(FT_F32, n), v, err);
-}
-
-int key_put_bools(struct file *f, const char *name, const uint8_t *v, int64_t n, struct lm_err *err)
+static int put_bools(struct file *f, const char *name, const uint8_t *v, int64_t n, struct lm_err *err)
 {
 	return put(f, name, array(FT_BOOL, n), v, err);
 }
@@ -186,6 +181,15 @@ int hf_refuse(struct hf_map *m, const char *fmt, ...)
 	return lm_fail(m->err, LM_EUNSUPPORTED, "config.json: %s", text);
 }
 
+int hf_must(struct hf_map *m, const char *name, bool want)
+{
+	bool v = want;
+	int rc = hf_flag(m, name, &v);
+
+	if (rc < 0 || v == want) return rc < 0 ? rc : 0;
+	return hf_refuse(m, "%s is %s, which lmrun does not compute", name, v ? "true" : "false");
+}
+
 enum { NAME = 128 };
 static const char *full(const struct hf_map *m, const char *name, char out[NAME])
 {
@@ -196,32 +200,32 @@ static const char *full(const struct hf_map *m, const char *name, char out[NAME]
 int hf_put_int(struct hf_map *m, const char *name, int64_t v)
 {
 	char s[NAME];
-	return key_put_i64(m->h->f, full(m, name, s), v, m->err);
+	return put_i64(m->h->f, full(m, name, s), v, m->err);
 }
 int hf_put_num(struct hf_map *m, const char *name, double v)
 {
 	char s[NAME];
-	return key_put_f32(m->h->f, full(m, name, s), v, m->err);
+	return put_f32(m->h->f, full(m, name, s), v, m->err);
 }
 int hf_put_bool(struct hf_map *m, const char *name, bool v)
 {
 	char s[NAME];
-	return key_put_bool(m->h->f, full(m, name, s), v, m->err);
+	return put_bool(m->h->f, full(m, name, s), v, m->err);
 }
 int hf_put_bools(struct hf_map *m, const char *name, const uint8_t *v, int64_t n)
 {
 	char s[NAME];
-	return key_put_bools(m->h->f, full(m, name, s), v, n, m->err);
+	return put_bools(m->h->f, full(m, name, s), v, n, m->err);
 }
 int hf_put_ints(struct hf_map *m, const char *name, const int32_t *v, int64_t n)
 {
 	char s[NAME];
-	return key_put_i32s(m->h->f, full(m, name, s), v, n, m->err);
+	return put_i32s(m->h->f, full(m, name, s), v, n, m->err);
 }
 int hf_put_str(struct hf_map *m, const char *name, const char *v)
 {
 	char s[NAME];
-	return key_put_str(m->h->f, full(m, name, s), v, strlen(v), m->err);
+	return put_str(m->h->f, full(m, name, s), v, strlen(v), m->err);
 }
 
 /* The family's defaults: JSON with ' for ". */
@@ -304,7 +308,7 @@ int hf_settings(struct hf_map *m)
 		if (!bad && !said(m->cfg, name)) bad = json_object_set(m->cfg, name, v);
 	json_decref(def);
 	if (bad) return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
-	if ((rc = dim(m, &m->n_layer, LAYERS, 1, 1024))) return rc;
+	if ((rc = dim(m, &m->n_layer, LAYERS, 1, HF_MAX_LAYERS))) return rc;
 	if ((rc = dim(m, &m->n_embd, EMBD, 1, 1 << 20))) return rc;
 	if ((rc = dim(m, &m->n_head, HEADS, 0, 1 << 16))) return rc;
 	m->n_kv = m->n_head;
@@ -324,7 +328,7 @@ static const struct hf_key common[] = {
 	{ "layer_norm_eps|layer_norm_epsilon|norm_epsilon|norm_eps", "attention.layer_norm_epsilon", HF_F32 },
 	{ "attn_logit_softcapping", "attn_logit_softcapping", HF_F32 },
 	{ "final_logit_softcapping", "final_logit_softcapping", HF_F32 },
-	{ NULL, NULL, HF_INT }
+	HF_LAST
 };
 
 static int put_keys(struct hf_map *m, const struct hf_key *k)
@@ -351,7 +355,7 @@ static int put_dims(struct hf_map *m)
 {
 	int rc;
 
-	if ((rc = key_put_str(m->h->f, "general.architecture", m->arch, strlen(m->arch), m->err))) return rc;
+	if ((rc = put_str(m->h->f, "general.architecture", m->arch, strlen(m->arch), m->err))) return rc;
 	if ((rc = hf_put_int(m, "block_count", m->n_layer))) return rc;
 	if (m->n_ctx && (rc = hf_put_int(m, "context_length", m->n_ctx))) return rc;
 	if ((rc = hf_put_int(m, "embedding_length", m->n_embd))) return rc;
@@ -397,7 +401,7 @@ static int put_pattern(struct hf_map *m, bool *any)
 {
 	const json_t *types = hf_get(m, "layer_types"), *letters = hf_get(m, "sliding_window_pattern");
 	int64_t period = m->fam->period, from = m->n_layer;
-	uint8_t local[1024];
+	uint8_t local[HF_MAX_LAYERS];
 	int rc;
 
 	*any = false;

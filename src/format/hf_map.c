@@ -19,10 +19,19 @@ static const struct hf_name ignored[] = {
 	{ "*.attn.masked_bias", NULL, hf_skip },
 	{ "*.attention.masked_bias", NULL, hf_skip },
 	{ "score", "cls.output", NULL },
-	{ NULL, NULL, NULL }
+	HF_END
 };
 
-static int no_memory(struct hf_map *m) { return lm_fail(m->err, LM_ENOMEM, "%s: out of memory", m->h->dir); }
+int hf_no_memory(struct hf_map *m) { return lm_fail(m->err, LM_ENOMEM, "%s: out of memory", m->h->dir); }
+
+struct tensor *hf_keep(struct hf_map *m, const struct tensor *t)
+{
+	struct tensor *p = lm_new(m->h->f->arena, struct tensor, 1);
+
+	if (p) *p = *t;
+	else hf_no_memory(m);
+	return p;
+}
 
 /* ---- names --------------------------------------------------------------------------------------------------- */
 /* Decimal number at s[0..n) to *out (if nothing else is there yet); its length, 0: none. */
@@ -105,7 +114,7 @@ char *hf_text(struct hf_map *m, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	char *s = lm_arena_str(m->h->f->arena, text, strlen(text));
-	if (!s) no_memory(m);
+	if (!s) hf_no_memory(m);
 	return s;
 }
 
@@ -133,7 +142,7 @@ int hf_emit(struct hf_map *m, const struct tensor *t, const char *to)
 		struct tensor *p = lm_realloc(f->tensor, (size_t)cap * sizeof *p);
 		if (p) f->tensor = p;
 		const char **origin = p ? lm_realloc(f->origin, (size_t)cap * sizeof *origin) : NULL;
-		if (!origin) return no_memory(m);
+		if (!origin) return hf_no_memory(m);
 		f->origin = origin;
 		f->cap_tensors = cap;
 	}
@@ -191,6 +200,22 @@ int hf_conv(struct hf_map *m, const struct tensor *t, const char *to, int layer,
 	return hf_emit(m, &out, to);
 }
 
+int hf_gate_up(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
+{
+	const char *at = strstr(to, "ffn_up");
+	char *gate = hf_text(m, "%.*sffn_gate%s", (int)(at - to), to, at + strlen("ffn_up"));
+	int64_t n = t->dim[0] / 2;
+	struct tensor half;
+	int rc = gate ? 0 : LM_ENOMEM;
+
+	(void)layer, (void)expert;
+	for (int i = 0; !rc && i < 2; i++) {
+		rc = derive_rows(m->h->f->arena, &half, t, i * n, n, m->err);
+		if (!rc) rc = hf_emit(m, &half, i ? to : gate);
+	}
+	return rc;
+}
+
 int hf_regroup(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
 {
 	int64_t per = m->n_kv > 0 ? m->n_head / m->n_kv : 0, d = m->head_dim, group = (per + 2) * d;
@@ -206,7 +231,7 @@ int hf_regroup(struct hf_map *m, const struct tensor *t, const char *to, int lay
 	if (m->n_kv == 1) return hf_emit(m, t, to);
 	if (!m->regroup) {
 		m->regroup = lm_new(m->h->f->arena, int32_t, n);
-		if (!m->regroup) return no_memory(m);
+		if (!m->regroup) return hf_no_memory(m);
 		for (int64_t i = 0; i < n; i++) {
 			int64_t g = i < q ? i / (per * d) : (i - q) / d % m->n_kv, at;
 			at = i < q ? i % (per * d) : per * d + (i - q) / (m->n_kv * d) * d + (i - q) % d;
@@ -230,7 +255,7 @@ int hf_stack(struct hf_map *m, const struct tensor *t, const char *to, int layer
 	if (expert) return 0;
 	for (const char *p = t->name; (p = strstr(p, ".0.")); p++) at = p + 1;
 	part = at ? lm_calloc((size_t)n, sizeof *part) : NULL;
-	if (!part) return no_memory(m);
+	if (!part) return hf_no_memory(m);
 	for (int i = 0; !rc && i < n; i++) {
 		char name[300];
 		snprintf(name, sizeof name, "%.*s%d%s", (int)(at - t->name), t->name, i, at + 1);
@@ -352,9 +377,8 @@ int hf_map_tensor(struct hf_map *m, const struct tensor *t, bool rows)
 	if (!row) return hf_emit(m, t, t->name);
 	if (row->op == hf_skip) return 0;
 	char *to = fill(m, row->to ? row->to : "", suffix, layer, expert);
-	struct tensor *copy = lm_new(m->h->f->arena, struct tensor, 1);
-	if (!to || !copy) return no_memory(m);
-	*copy = *t;
+	struct tensor *copy = to ? hf_keep(m, t) : NULL;
+	if (!copy) return LM_ENOMEM;
 	if (rows && (row->op == hf_transpose || row->op == hf_conv)) return hf_emit(m, copy, to);
 	if (row->op) return row->op(m, copy, to, layer, expert);
 	if ((m->fam->flags & HF_PLUS_ONE) && is_norm_weight(to)) return hf_add_one(m, copy, to, layer, expert);
@@ -369,15 +393,23 @@ static bool listed(const char *const *names, int n, const char *s)
 	return false;
 }
 
-static const struct hf_family *family(const char *arch, const char *type)
+/* Row i of the four tables, one behind the other; NULL past the last. */
+static const struct hf_family *row_at(int i)
 {
 	const struct hf_family *const tables[] = { hf_dense, hf_moe_families, hf_rec_families, hf_enc_families };
 	const int sizes[] = { hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc };
 
-	for (int t = 0; t < 4; t++)
-		for (int i = 0; i < sizes[t]; i++)
-			if (arch ? listed(tables[t][i].arch, 6, arch) : listed(tables[t][i].type, 4, type))
-				return &tables[t][i];
+	for (int t = 0; t < 4; i -= sizes[t++])
+		if (i < sizes[t]) return &tables[t][i];
+	return NULL;
+}
+
+static const struct hf_family *family(const char *arch, const char *type)
+{
+	const struct hf_family *f;
+
+	for (int i = 0; (f = row_at(i)); i++)
+		if (arch ? listed(f->arch, 6, arch) : listed(f->type, 4, type)) return f;
 	return NULL;
 }
 
@@ -399,12 +431,10 @@ static const struct hf_family *bare_family(const char *arch)
 
 const struct hf_family *hf_family_of(const char *gguf, int i)
 {
-	const struct hf_family *const tables[] = { hf_dense, hf_moe_families, hf_rec_families, hf_enc_families };
-	const int sizes[] = { hf_n_dense, hf_n_moe, hf_n_rec, hf_n_enc };
+	const struct hf_family *f;
 
-	for (int t = 0; t < 4; t++)
-		for (int k = 0; k < sizes[t]; k++)
-			if (tables[t][k].gguf && !strcmp(tables[t][k].gguf, gguf) && i-- == 0) return &tables[t][k];
+	for (int k = 0; (f = row_at(k)); k++)
+		if (!strcmp(f->gguf, gguf) && i-- == 0) return f;
 	return NULL;
 }
 

@@ -22,6 +22,7 @@ hf_op hf_regroup;            /* fused rows per key head [q.. k v] -> [Q; K; V]; 
 hf_op hf_stack;              /* '@' = 0 emits all n_head (or n_kv, for "attn_k...") vectors as one matrix */
 hf_op hf_head;               /* output projection: its weight is ignored when tied */
 hf_op hf_conv;               /* depthwise convolution [C, 1, K] -> [C, K] */
+hf_op hf_gate_up;            /* rows of the gate, then as many of up; `to` has "ffn_up" in it, the gate gets "ffn_gate" */
 
 enum hf_kind { HF_INT, HF_F32, HF_BOOL };
 /* A setting that is a key: names in config.json, the first that is there and not null, "a|b".  Absent: no key. */
@@ -37,9 +38,11 @@ enum hf_flag {
 	HF_UNPERMUTED = 1 << 0,  /* GGUF's q and k rows are in pairs, the checkpoint's in halves */
 	HF_PLUS_ONE = 1 << 1,    /* all norm weights are used as 1 + w */
 	HF_NO_ROPE = 1 << 2,     /* no rotary positions: no rope keys */
-	HF_BOTH_WAYS = 1 << 4,   /* every token sees all others: attention.causal = false */
-	HF_MTP = 1 << 3          /* layers beyond num_hidden_layers (multi-token prediction) are not needed */
+	HF_MTP = 1 << 3,         /* layers beyond num_hidden_layers (multi-token prediction) are not needed */
+	HF_BOTH_WAYS = 1 << 4    /* every token sees all others: attention.causal = false */
 };
+
+enum { HF_MAX_LAYERS = 1024 };
 
 struct hf_family {
 	const char *arch[6];         /* "LlamaForCausalLM", ... of config.json's architectures */
@@ -62,12 +65,31 @@ struct hf_map {                      /* one folder being mapped */
 	const struct hf_family *fam;
 	json_t *cfg;                 /* settings of the text model, the family's defaults filled in */
 	const char *arch;            /* prefix of the keys */
-	int64_t n_layer, n_embd, n_head, n_kv, head_dim, n_ff, n_ctx;
+	int64_t n_layer;             /* 1 to HF_MAX_LAYERS */
+	int64_t n_embd, n_head, n_kv, head_dim, n_ff, n_ctx;     /* 0 where config.json does not say: n_head, n_kv, n_ctx */
 	bool tied;
 	int32_t *regroup;            /* row order of hf_regroup, made once */
 	const char *origin;          /* name of the tensor being mapped */
 	struct lm_err *err;
 };
+
+/* ---- rows that several families have */
+#define HF_END { NULL, NULL, NULL }          /* of a table of names */
+#define HF_LAST { NULL, NULL, HF_INT }       /* of a table of keys */
+#define HF_EMBED_HEAD \
+	{ "embed_tokens", "token_embd", NULL }, \
+	{ "norm", "output_norm", NULL }, \
+	{ "lm_head", "output", hf_head }
+#define HF_QKVO \
+	{ "layers.#.self_attn.q_proj", "blk.#.attn_q", NULL }, \
+	{ "layers.#.self_attn.k_proj", "blk.#.attn_k", NULL }, \
+	{ "layers.#.self_attn.v_proj", "blk.#.attn_v", NULL }, \
+	{ "layers.#.self_attn.o_proj", "blk.#.attn_output", NULL }
+#define HF_GRANITE_SCALES \
+	{ "embedding_multiplier", "embedding_scale", HF_F32 }, \
+	{ "residual_multiplier", "residual_scale", HF_F32 }, \
+	{ "logits_scaling", "logit_scale", HF_F32 }, \
+	{ "attention_multiplier", "attention.scale", HF_F32 }
 
 extern const struct hf_name hf_llama_names[], hf_gemma2_names[], hf_mlp_names[] /* experts in "mlp" */;
 extern const struct hf_name hf_granite_names[];          /* experts and shared MLP of Granite */
@@ -89,7 +111,10 @@ int hf_map_tensor(struct hf_map *m, const struct tensor *t, bool rows);
 int hf_emit(struct hf_map *m, const struct tensor *t, const char *to);
 /* The tensor of the checkpoint with this full name (any of the prefixes in front), NULL: absent. */
 const struct tensor *hf_find(const struct hf_map *m, const char *name);
-/* to + suffix in the arena: hf_text(m, "blk.%d.ffn_gate.%d.weight", layer, e); NULL: no memory, m->err filled. */
+int hf_no_memory(struct hf_map *m);          /* LM_ENOMEM, naming the folder */
+/* A copy that lives as long as the file, for derivations to be made from; NULL: no memory, m->err filled. */
+struct tensor *hf_keep(struct hf_map *m, const struct tensor *t);
+/* A name in the arena: hf_text(m, "blk.%d.ffn_gate.%d.weight", layer, e); NULL: no memory, m->err filled. */
 char *hf_text(struct hf_map *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- for keys.  names: "a|b", the first that is there and not null.  1: found, 0: absent (*out untouched), < 0: of
@@ -109,6 +134,8 @@ int hf_put_bool(struct hf_map *m, const char *name, bool v);
 int hf_put_bools(struct hf_map *m, const char *name, const uint8_t *v, int64_t n);
 int hf_put_ints(struct hf_map *m, const char *name, const int32_t *v, int64_t n);
 int hf_put_str(struct hf_map *m, const char *name, const char *s);
+/* A setting that changes the arithmetic in a way we do not compute: absent or `want`, else LM_EUNSUPPORTED. */
+int hf_must(struct hf_map *m, const char *name, bool want);
 /* LM_EUNSUPPORTED: "config.json: parallel_attn is false, which ..." */
 int hf_refuse(struct hf_map *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

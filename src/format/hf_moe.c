@@ -10,20 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-#define END { NULL, NULL, NULL }
-
-/* ---- stacked experts ------------------------------------------------------------------------------------------- */
+/* ---- stacked experts -------------------------------------------------------------------------------------------- */
 enum { GATE, UP, DOWN };
 static const char *const part_name[] = { "ffn_gate", "ffn_up", "ffn_down" };
-
-static int no_memory(struct hf_map *m) { return lm_fail(m->err, LM_ENOMEM, "%s: out of memory", m->h->dir); }
-
-static struct tensor *keep(struct hf_map *m, const struct tensor *t)
-{
-	struct tensor *p = lm_new(m->h->f->arena, struct tensor, 1);
-	if (p) *p = *t;
-	return p;
-}
 
 /* Expert e of t, [experts][rows][cols], as it is stored. */
 static int expert_of(struct hf_map *m, const struct tensor *t, int64_t e, struct tensor **out)
@@ -32,8 +21,8 @@ static int expert_of(struct hf_map *m, const struct tensor *t, int64_t e, struct
 	int rc = derive_slice(m->h->f->arena, &s, t, e, m->err);
 
 	if (rc) return rc;
-	*out = keep(m, &s);
-	return *out ? 0 : no_memory(m);
+	*out = hf_keep(m, &s);
+	return *out ? 0 : LM_ENOMEM;
 }
 
 static int emit_expert(struct hf_map *m, const struct tensor *t, int layer, int part, int64_t e)
@@ -79,23 +68,7 @@ static int down_experts(struct hf_map *m, const struct tensor *t, const char *to
 	return rc;
 }
 
-/* A shared expert's gate and up, one under the other. */
-static int fused_shared(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
-{
-	struct tensor half;
-	int rc = 0;
-
-	(void)to, (void)expert;
-	for (int part = GATE; !rc && part <= UP; part++) {
-		char *name = hf_text(m, "blk.%d.%s_shexp.weight", layer, part_name[part]);
-		if (!name) return LM_ENOMEM;
-		rc = derive_rows(m->h->f->arena, &half, t, part * (t->dim[0] / 2), t->dim[0] / 2, m->err);
-		if (!rc) rc = hf_emit(m, &half, name);
-	}
-	return rc;
-}
-
-/* ---- gpt-oss ------------------------------------------------------------------------------------------------------ */
+/* ---- gpt-oss ---------------------------------------------------------------------------------------------------- */
 /* Every second of 2n rows, beginning with `first`. */
 static int every_second(struct hf_map *m, const struct tensor *t, int first, struct tensor *out)
 {
@@ -116,8 +89,8 @@ static int upright(struct hf_map *m, struct tensor **t)
 
 	if ((*t)->type == DT_MXFP4) return 0;
 	if ((rc = derive_transpose(m->h->f->arena, &turned, *t, m->err))) return rc;
-	*t = keep(m, &turned);
-	return *t ? 0 : no_memory(m);
+	*t = hf_keep(m, &turned);
+	return *t ? 0 : LM_ENOMEM;
 }
 
 static int oss_gate_up(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
@@ -154,12 +127,12 @@ static int oss_gate_up_bias(struct hf_map *m, const struct tensor *t, const char
 	int rc = derive_transpose(a, &turned, t, m->err);
 
 	(void)to, (void)expert;
-	if (!rc && !(p = keep(m, &turned))) return no_memory(m);
+	if (!rc && !(p = hf_keep(m, &turned))) return LM_ENOMEM;
 	for (int part = GATE; !rc && part <= UP; part++) {
 		char *name = hf_text(m, "blk.%d.%s_exps.bias", layer, part_name[part]);
 		if (!name) return LM_ENOMEM;
 		if ((rc = every_second(m, p, part, &half))) return rc;
-		if (!(q = keep(m, &half))) return no_memory(m);
+		if (!(q = hf_keep(m, &half))) return LM_ENOMEM;
 		if (!(rc = derive_transpose(a, &turned, q, m->err))) rc = hf_emit(m, &turned, name);
 	}
 	return rc;
@@ -177,7 +150,7 @@ static int oss_keys_of(struct hf_map *m)
 	return hf_put_int(m, "expert_feed_forward_length", m->n_ff);
 }
 
-/* ---- DeepSeek ------------------------------------------------------------------------------------------------------ */
+/* ---- DeepSeek --------------------------------------------------------------------------------------------------- */
 struct mla { int64_t lora_q, lora_kv, rope, nope, v; };
 
 static int mla_dims(struct hf_map *m, struct mla *d)
@@ -213,15 +186,15 @@ static int kv_b(struct hf_map *m, const struct tensor *t, const char *to, int la
 		return lm_fail(m->err, LM_EFORMAT, "%s: %lld rows, expected %lld heads of %lld + %lld", t->name,
 			       (long long)t->dim[0], (long long)n, (long long)d.nope, (long long)d.v);
 	for (int i = 0; i < 2; i++)
-		if (!(part[i] = lm_new(a, const struct tensor *, n))) return no_memory(m);
+		if (!(part[i] = lm_new(a, const struct tensor *, n))) return hf_no_memory(m);
 	for (int64_t h = 0; h < n; h++) {
 		if ((rc = derive_rows(a, &one, t, h * (d.nope + d.v) + d.nope, d.v, m->err))) return rc;
-		if (!(part[1][h] = keep(m, &one))) return no_memory(m);
+		if (!(part[1][h] = hf_keep(m, &one))) return LM_ENOMEM;
 		if ((rc = derive_rows(a, &one, t, h * (d.nope + d.v), d.nope, m->err))) return rc;
-		const struct tensor *k = keep(m, &one);
-		if (!k) return no_memory(m);
+		const struct tensor *k = hf_keep(m, &one);
+		if (!k) return LM_ENOMEM;
 		if ((rc = derive_transpose(a, &one, k, m->err))) return rc;
-		if (!(part[0][h] = keep(m, &one))) return no_memory(m);
+		if (!(part[0][h] = hf_keep(m, &one))) return LM_ENOMEM;
 	}
 	for (int i = 0; i < 2; i++) {
 		char *name = hf_text(m, "blk.%d.attn_%c_b.weight", layer, "kv"[i]);
@@ -256,12 +229,11 @@ static int mla_yarn(struct hf_map *m)
 static int deepseek_keys_of(struct hf_map *m)
 {
 	struct mla d;
-	bool pairs = true, bias = false;
+	bool pairs = true;
 	int rc;
 
 	if ((rc = mla_dims(m, &d))) return rc;
-	if ((rc = hf_flag(m, "attention_bias", &bias)) < 0 || (rc = hf_flag(m, "rope_interleave", &pairs)) < 0) return rc;
-	if (bias) return hf_refuse(m, "attention_bias is true, which lmrun does not compute");
+	if ((rc = hf_must(m, "attention_bias", false)) || (rc = hf_flag(m, "rope_interleave", &pairs)) < 0) return rc;
 	if (!pairs && (rc = hf_put_bool(m, "rope.interleaved", false))) return rc;
 	if (d.lora_q && (rc = hf_put_int(m, "attention.q_lora_rank", d.lora_q))) return rc;
 	if ((rc = hf_put_int(m, "attention.kv_lora_rank", d.lora_kv))) return rc;
@@ -316,13 +288,13 @@ static int olmoe_keys_of(struct hf_map *m)
 	return rc > 0 ? hf_refuse(m, "clip_qkv is %g, which lmrun does not compute", clip) : rc;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------ */
 static const struct hf_name mixtral_names[] = {
 	{ "layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp", NULL },
 	{ "layers.#.block_sparse_moe.experts.@.w1", "blk.#.ffn_gate.@", NULL },
 	{ "layers.#.block_sparse_moe.experts.@.w2", "blk.#.ffn_down.@", NULL },
 	{ "layers.#.block_sparse_moe.experts.@.w3", "blk.#.ffn_up.@", NULL },
-	END
+	HF_END
 };
 /* Qwen, OLMoE, DeepSeek */
 const struct hf_name hf_mlp_names[] = {
@@ -346,15 +318,15 @@ const struct hf_name hf_mlp_names[] = {
 	{ "layers.#.self_attn.kv_a_proj_with_mqa", "blk.#.attn_kv_a_mqa", NULL },
 	{ "layers.#.self_attn.kv_a_layernorm", "blk.#.attn_kv_a_norm", NULL },
 	{ "layers.#.self_attn.kv_b_proj", "blk.#.attn_kv_b", kv_b },
-	END
+	HF_END
 };
 const struct hf_name hf_granite_names[] = {
 	{ "layers.#.block_sparse_moe.router.layer", "blk.#.ffn_gate_inp", NULL },
 	{ "layers.#.block_sparse_moe.input_linear", "blk.#.ffn_gate_up_exps", fused_experts },
 	{ "layers.#.block_sparse_moe.output_linear", "blk.#.ffn_down_exps", down_experts },
-	{ "layers.#.shared_mlp.input_linear", "blk.#.ffn_up_shexp", fused_shared },
+	{ "layers.#.shared_mlp.input_linear", "blk.#.ffn_up_shexp", hf_gate_up },
 	{ "layers.#.shared_mlp.output_linear", "blk.#.ffn_down_shexp", NULL },
-	END
+	HF_END
 };
 static const struct hf_name oss_names[] = {
 	{ "layers.#.self_attn.sinks", "blk.#.attn_sinks.weight", NULL },
@@ -364,30 +336,26 @@ static const struct hf_name oss_names[] = {
 	{ "layers.#.mlp.experts.gate_up_proj_bias", "blk.#.ffn_gate_up_exps.bias", oss_gate_up_bias },
 	{ "layers.#.mlp.experts.down_proj", "blk.#.ffn_down_exps.weight", oss_down },
 	{ "layers.#.mlp.experts.down_proj_bias", "blk.#.ffn_down_exps.bias", NULL },
-	END
+	HF_END
 };
 
-/* ---- keys ------------------------------------------------------------------------------------------------------------ */
+/* ---- keys ------------------------------------------------------------------------------------------------------- */
 #define COUNTS \
 	{ "num_experts|num_local_experts|n_routed_experts", "expert_count", HF_INT }, \
 	{ "num_experts_per_tok|num_experts_per_token", "expert_used_count", HF_INT }
-#define LAST { NULL, NULL, HF_INT }
-static const struct hf_key count_keys[] = { COUNTS, LAST };
+static const struct hf_key count_keys[] = { COUNTS, HF_LAST };
 static const struct hf_key qwen_keys[] = {
 	COUNTS,
 	{ "moe_intermediate_size", "expert_feed_forward_length", HF_INT },
 	{ "shared_expert_intermediate_size", "expert_shared_feed_forward_length", HF_INT },
 	{ "norm_topk_prob", "expert_weights_norm", HF_BOOL },
-	LAST
+	HF_LAST
 };
 static const struct hf_key granite_keys[] = {
 	COUNTS,
 	{ "shared_intermediate_size", "expert_shared_feed_forward_length", HF_INT },
-	{ "embedding_multiplier", "embedding_scale", HF_F32 },
-	{ "residual_multiplier", "residual_scale", HF_F32 },
-	{ "logits_scaling", "logit_scale", HF_F32 },
-	{ "attention_multiplier", "attention.scale", HF_F32 },
-	LAST
+	HF_GRANITE_SCALES,
+	HF_LAST
 };
 static const struct hf_key deepseek_keys[] = {
 	COUNTS,
@@ -395,7 +363,7 @@ static const struct hf_key deepseek_keys[] = {
 	{ "n_shared_experts", "expert_shared_count", HF_INT },
 	{ "routed_scaling_factor", "expert_weights_scale", HF_F32 },
 	{ "first_k_dense_replace", "leading_dense_block_count", HF_INT },
-	LAST
+	HF_LAST
 };
 
 /* clang-format off */

@@ -10,33 +10,30 @@
 #include "format/hf_map.h"
 #include <string.h>
 
-#define END { NULL, NULL, NULL }
-#define LAST { NULL, NULL, HF_INT }
-
 /* ---- ops --------------------------------------------------------------------------------------------------------- */
 /* n values as [n, 1] */
+static void as_column(struct tensor *t)
+{
+	if (t->n_dims != 1) return;
+	t->n_dims = 2;
+	t->dim[1] = 1;
+}
+
 static int column(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
 {
 	struct tensor out = *t;
 
 	(void)layer, (void)expert;
-	if (t->n_dims == 1) {
-		out.n_dims = 2;
-		out.dim[1] = 1;
-	}
+	as_column(&out);
 	return hf_emit(m, &out, to);
 }
 
 static int neg_exp_column(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
 {
-	struct tensor *col = lm_new(m->h->f->arena, struct tensor, 1);
+	struct tensor *col = hf_keep(m, t);
 
-	if (!col) return lm_fail(m->err, LM_ENOMEM, "out of memory for %s", t->name);
-	*col = *t;
-	if (t->n_dims == 1) {
-		col->n_dims = 2;
-		col->dim[1] = 1;
-	}
+	if (!col) return LM_ENOMEM;
+	as_column(col);
 	return hf_neg_exp(m, col, to, layer, expert);
 }
 
@@ -55,23 +52,6 @@ static int grouped(struct hf_map *m, const struct tensor *t, const char *to, int
 		out.dim[1] = t->dim[0] / n;
 	}
 	return hf_emit(m, &out, to);
-}
-
-/* Rows of the gate, then as many of up. */
-static int gate_up(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
-{
-	static const char *const name[] = { "ffn_gate", "ffn_up" };
-	struct tensor half;
-	int rc = 0;
-
-	(void)to, (void)expert;
-	for (int i = 0; i < 2 && !rc; i++) {
-		char *full = hf_text(m, "blk.%d.%s.weight", layer, name[i]);
-		if (!full) return LM_ENOMEM;
-		rc = derive_rows(m->h->f->arena, &half, t, i * (t->dim[0] / 2), t->dim[0] / 2, m->err);
-		if (!rc) rc = hf_emit(m, &half, full);
-	}
-	return rc;
 }
 
 /* Rows times a factor each, as f32: the product has more digits than f16 or bf16 hold (--precision rounds it). */
@@ -97,11 +77,10 @@ static int make_scaled(const struct derived *d, int64_t row, int64_t n, void *ds
 static int emit_scaled(struct hf_map *m, const struct tensor *t, const char *to, const float *by)
 {
 	struct scaled *s = lm_new(m->h->f->arena, struct scaled, 1);
-	struct tensor out = *t, *from = lm_new(m->h->f->arena, struct tensor, 1);
+	struct tensor out = *t, *from = hf_keep(m, t);
 	int64_t bytes;
 
-	if (!s || !from) return lm_fail(m->err, LM_ENOMEM, "out of memory for %s", t->name);
-	*from = *t;
+	if (!s || !from) return hf_no_memory(m);
 	*s = (struct scaled){ { make_scaled, from }, by };
 	bytes = quant_row_bytes(DT_F32, t->dim[t->n_dims - 1]);
 	out.type = DT_F32;
@@ -136,9 +115,9 @@ static const struct hf_name mamba_names[] = {
 	{ "layers.#.mixer.A_log", "blk.#.ssm_a", hf_neg_exp },
 	{ "layers.#.mixer.D", "blk.#.ssm_d", NULL },
 	{ "layers.#.mixer.out_proj", "blk.#.ssm_out", NULL },
-	END
+	HF_END
 };
-static const struct hf_name mamba2_names[] = { FRAME, MIXER2("layers.#.mixer"), END };
+static const struct hf_name mamba2_names[] = { FRAME, MIXER2("layers.#.mixer"), HF_END };
 static const struct hf_name nemotron_names[] = {
 	FRAME,
 	{ "layers.#.mixer.q_proj", "blk.#.attn_q", NULL },
@@ -148,26 +127,21 @@ static const struct hf_name nemotron_names[] = {
 	{ "layers.#.mixer.up_proj", "blk.#.ffn_up", NULL },
 	{ "layers.#.mixer.down_proj", "blk.#.ffn_down", NULL },
 	MIXER2("layers.#.mixer"),
-	END
+	HF_END
 };
 static const struct hf_name granite_dense_names[] = {
-	{ "layers.#.shared_mlp.input_linear", "blk.#.ffn_up", gate_up },
+	{ "layers.#.shared_mlp.input_linear", "blk.#.ffn_up", hf_gate_up },
 	{ "layers.#.shared_mlp.output_linear", "blk.#.ffn_down", NULL },
 	MIXER2("layers.#.mamba"),
-	END
+	HF_END
 };
 static const struct hf_name granite_moe_names[] = {
-	{ "embed_tokens", "token_embd", NULL },
-	{ "norm", "output_norm", NULL },
-	{ "lm_head", "output", hf_head },
+	HF_EMBED_HEAD,
 	{ "layers.#.input_layernorm", "blk.#.attn_norm", NULL },
-	{ "layers.#.self_attn.q_proj", "blk.#.attn_q", NULL },
-	{ "layers.#.self_attn.k_proj", "blk.#.attn_k", NULL },
-	{ "layers.#.self_attn.v_proj", "blk.#.attn_v", NULL },
-	{ "layers.#.self_attn.o_proj", "blk.#.attn_output", NULL },
+	HF_QKVO,
 	{ "layers.#.post_attention_layernorm", "blk.#.ffn_norm", NULL },
 	MIXER2("layers.#.mamba"),
-	END
+	HF_END
 };
 static const struct hf_name lfm2_names[] = {
 	{ "embedding_norm", "token_embd_norm", NULL },           /* the last norm; the name is GGUF's */
@@ -182,7 +156,7 @@ static const struct hf_name lfm2_names[] = {
 	{ "layers.#.feed_forward.w1", "blk.#.ffn_gate", NULL },
 	{ "layers.#.feed_forward.w3", "blk.#.ffn_up", NULL },
 	{ "layers.#.feed_forward.w2", "blk.#.ffn_down", NULL },
-	END
+	HF_END
 };
 static hf_op falcon_scale;
 static const struct hf_name falcon_names[] = {
@@ -200,7 +174,7 @@ static const struct hf_name falcon_names[] = {
 	{ "layers.#.feed_forward.up_proj", "blk.#.ffn_up", NULL },
 	{ "layers.#.feed_forward.down_proj", "blk.#.ffn_down", falcon_scale },
 	MIXER2("layers.#.mamba"),
-	END
+	HF_END
 };
 static const struct hf_name qwen3next_names[] = {
 	{ "embed_tokens", "token_embd", NULL },
@@ -209,10 +183,7 @@ static const struct hf_name qwen3next_names[] = {
 	{ "mtp.*", NULL, hf_skip },                              /* predicts further tokens: not used */
 	{ "layers.#.input_layernorm", "blk.#.attn_norm", hf_add_one },
 	{ "layers.#.post_attention_layernorm", "blk.#.post_attention_norm", hf_add_one },
-	{ "layers.#.self_attn.q_proj", "blk.#.attn_q", NULL },
-	{ "layers.#.self_attn.k_proj", "blk.#.attn_k", NULL },
-	{ "layers.#.self_attn.v_proj", "blk.#.attn_v", NULL },
-	{ "layers.#.self_attn.o_proj", "blk.#.attn_output", NULL },
+	HF_QKVO,
 	{ "layers.#.self_attn.q_norm", "blk.#.attn_q_norm", hf_add_one },
 	{ "layers.#.self_attn.k_norm", "blk.#.attn_k_norm", hf_add_one },
 	{ "layers.#.mlp.gate_proj", "blk.#.ffn_gate", NULL },
@@ -225,7 +196,7 @@ static const struct hf_name qwen3next_names[] = {
 	{ "layers.#.linear_attn.A_log", "blk.#.ssm_a", hf_neg_exp },
 	{ "layers.#.linear_attn.norm", "blk.#.ssm_norm", NULL },
 	{ "layers.#.linear_attn.out_proj", "blk.#.ssm_out", NULL },
-	END
+	HF_END
 };
 
 /* ---- keys -------------------------------------------------------------------------------------------------------- */
@@ -235,14 +206,14 @@ static const struct hf_key mamba_keys[] = {
 	{ "conv_kernel", "ssm.conv_kernel", HF_INT },
 	{ "state_size|ssm_state_size", "ssm.state_size", HF_INT },
 	{ "mixer_rms_eps", "ssm.dt_b_c_rms_epsilon", HF_F32 },
-	LAST
+	HF_LAST
 };
 static const struct hf_key mamba2_keys[] = {
 	EPS("layer_norm_epsilon|rms_norm_eps"),
 	{ "conv_kernel|mamba_d_conv", "ssm.conv_kernel", HF_INT },
 	{ "state_size|ssm_state_size", "ssm.state_size", HF_INT },
 	{ "n_groups|mamba_n_groups", "ssm.group_count", HF_INT },
-	LAST
+	HF_LAST
 };
 #define HYBRID \
 	{ "mamba_d_conv", "ssm.conv_kernel", HF_INT }, \
@@ -251,17 +222,14 @@ static const struct hf_key mamba2_keys[] = {
 	{ "mamba_n_heads", "ssm.time_step_rank", HF_INT }
 static const struct hf_key granite_keys[] = {
 	HYBRID,
-	{ "embedding_multiplier", "embedding_scale", HF_F32 },
-	{ "residual_multiplier", "residual_scale", HF_F32 },
-	{ "logits_scaling", "logit_scale", HF_F32 },
-	{ "attention_multiplier", "attention.scale", HF_F32 },
-	LAST
+	HF_GRANITE_SCALES,
+	HF_LAST
 };
-static const struct hf_key falcon_keys[] = { HYBRID, LAST };
+static const struct hf_key falcon_keys[] = { HYBRID, HF_LAST };
 static const struct hf_key lfm2_keys[] = {
 	EPS("norm_eps|block_norm_eps"),
 	{ "conv_L_cache", "shortconv.l_cache", HF_INT },
-	LAST
+	HF_LAST
 };
 static const struct hf_key qwen3next_keys[] = {
 	{ "linear_conv_kernel_dim", "ssm.conv_kernel", HF_INT },
@@ -273,23 +241,22 @@ static const struct hf_key qwen3next_keys[] = {
 	{ "moe_intermediate_size", "expert_feed_forward_length", HF_INT },
 	{ "shared_expert_intermediate_size", "expert_shared_feed_forward_length", HF_INT },
 	{ "norm_topk_prob", "expert_weights_norm", HF_BOOL },
-	LAST
+	HF_LAST
 };
 
-enum { MAX_LAYERS = 1024 };
 static const struct { const char *name; char kind; } kind_names[] = {
 	{ "mamba", 'M' }, { "linear_attention", 'M' }, { "attention", '*' }, { "full_attention", '*' }, { "mlp", '-' },
 	{ "conv", 'C' },
 };
 
 /* One letter per layer: M or C recurs, * attends, - is a feed-forward part alone. */
-static int layer_kinds(struct hf_map *m, char kind[MAX_LAYERS])
+static int layer_kinds(struct hf_map *m, char kind[HF_MAX_LAYERS])
 {
 	const json_t *list = hf_get(m, "layer_types|layers_block_type"), *text = hf_get(m, "hybrid_override_pattern");
 	const char *s = json_string_value(text);
 	size_t n = s ? strlen(s) : json_array_size(list);
 
-	if (n > MAX_LAYERS || (int64_t)n != m->n_layer)
+	if (n > HF_MAX_LAYERS || (int64_t)n != m->n_layer)
 		return lm_fail(m->err, LM_EFORMAT, "config.json: layer_types is for %zu layers, expected %lld", n,
 			       (long long)m->n_layer);
 	for (size_t i = 0; i < n; i++) {
@@ -305,7 +272,7 @@ static int layer_kinds(struct hf_map *m, char kind[MAX_LAYERS])
 /* Key heads per layer, 0 where a layer does not attend. */
 static int put_kv_heads(struct hf_map *m, const char *kind)
 {
-	int32_t n[MAX_LAYERS];
+	int32_t n[HF_MAX_LAYERS];
 	for (int64_t i = 0; i < m->n_layer; i++) n[i] = kind[i] == '*' ? (int32_t)m->n_kv : 0;
 	return hf_put_ints(m, "attention.head_count_kv", n, m->n_layer);
 }
@@ -375,8 +342,8 @@ static int nemotron_pick(struct hf_map *m)
 
 static int nemotron_keys_of(struct hf_map *m)
 {
-	char kind[MAX_LAYERS];
-	int32_t ff[MAX_LAYERS];
+	char kind[HF_MAX_LAYERS];
+	int32_t ff[HF_MAX_LAYERS];
 	double lowest = 0;
 	int rc;
 
@@ -394,7 +361,7 @@ static const struct hf_family *granite_with(struct hf_map *m, bool experts);
 static int granite_pick(struct hf_map *m)
 {
 	int64_t n = 0;
-	char kind[MAX_LAYERS];
+	char kind[HF_MAX_LAYERS];
 	int rc;
 
 	if ((rc = hf_int(m, "num_local_experts", &n)) < 0 || (rc = layer_kinds(m, kind))) return rc;
@@ -406,7 +373,7 @@ static int granite_pick(struct hf_map *m)
 
 static int granite_keys_of(struct hf_map *m)
 {
-	char kind[MAX_LAYERS];
+	char kind[HF_MAX_LAYERS];
 	const char *positions = "";
 	int64_t n = 0, used = 0, shared = 0, expand = 2;
 	int rc;
@@ -429,12 +396,12 @@ static int lfm2_keys_of(struct hf_map *m)
 {
 	const struct tensor *w = hf_find(m, "layers.0.feed_forward.w1.weight");
 	const json_t *list = hf_get(m, "full_attn_idxs");
-	char kind[MAX_LAYERS];
+	char kind[HF_MAX_LAYERS];
 	int rc = 0;
 
 	if (hf_get(m, "layer_types")) rc = layer_kinds(m, kind);
 	else {
-		if (m->n_layer > MAX_LAYERS) return hf_refuse(m, "%lld layers", (long long)m->n_layer);
+		if (m->n_layer > HF_MAX_LAYERS) return hf_refuse(m, "%lld layers", (long long)m->n_layer);
 		memset(kind, list ? 'C' : '*', (size_t)m->n_layer);
 		for (size_t i = 0; i < json_array_size(list); i++) {
 			int64_t at = json_integer_value(json_array_get(list, i));
@@ -449,16 +416,13 @@ static int lfm2_keys_of(struct hf_map *m)
 static int falcon_keys_of(struct hf_map *m)
 {
 	static const char *const biases[] = { "mamba_proj_bias", "projectors_bias", "attention_bias", "mlp_bias" };
-	bool on, norm = false, first = true;
+	bool norm = false, first = true;
 	int64_t inner = 0, expand = 2;
 	double embed = 1, head = 1;
 	int rc;
 
-	for (int i = 0; i < 4; i++) {
-		on = false;
-		if ((rc = hf_flag(m, biases[i], &on)) < 0) return rc;
-		if (on) return hf_refuse(m, "%s is true, which lmrun does not compute with Falcon-H1's multipliers", biases[i]);
-	}
+	for (int i = 0; i < 4; i++)
+		if ((rc = hf_must(m, biases[i], false))) return rc;
 	if ((rc = hf_flag(m, "mamba_rms_norm", &norm)) < 0 || (rc = hf_flag(m, "mamba_norm_before_gate", &first)) < 0 ||
 	    (rc = hf_int(m, "mamba_expand", &expand)) < 0 || (rc = hf_int(m, "mamba_d_ssm", &inner)) < 0 ||
 	    (rc = hf_num(m, "embedding_multiplier", &embed)) < 0 || (rc = hf_num(m, "lm_head_multiplier", &head)) < 0)
@@ -537,7 +501,7 @@ static int falcon_scale(struct hf_map *m, const struct tensor *t, const char *to
 	if (m->tied && head) return hf_head(m, t, to, layer, expert);
 	if (m->tied && !strncmp(to, "token_embd.", 11)) return hf_emit(m, t, to);
 	float *by = n > INT32_MAX ? NULL : lm_new(m->h->f->arena, float, n);
-	if (!by) return lm_fail(m->err, LM_ENOMEM, "out of memory for %s", t->name);
+	if (!by) return hf_no_memory(m);
 	if (in) rc = in_factors(m, by, n);
 	else rc = factor_of(m, to, &f);
 	for (int64_t r = 0; r < n && !in; r++) by[r] = (float)f;
@@ -550,14 +514,14 @@ static int qwen3next_keys_of(struct hf_map *m)
 {
 	const json_t *list = hf_get(m, "layer_types");
 	int64_t n = 0, dim = 0, every = 4;
-	char kind[MAX_LAYERS];
-	uint8_t recurs[MAX_LAYERS];
+	char kind[HF_MAX_LAYERS];
+	uint8_t recurs[HF_MAX_LAYERS];
 	int rc;
 
 	if ((rc = hf_int(m, "linear_num_value_heads", &n)) < 0 || (rc = hf_int(m, "linear_value_head_dim", &dim)) < 0 ||
 	    (rc = hf_int(m, "full_attention_interval", &every)) < 0)
 		return rc;
-	if (n < 1 || dim < 1 || n > 1 << 16 || dim > 1 << 16 || every < 1 || m->n_layer > MAX_LAYERS)
+	if (n < 1 || dim < 1 || n > 1 << 16 || dim > 1 << 16 || every < 1 || m->n_layer > HF_MAX_LAYERS)
 		return hf_refuse(m, "linear_num_value_heads %lld of linear_value_head_dim %lld", (long long)n, (long long)dim);
 	if ((rc = hf_put_int(m, "ssm.inner_size", n * dim))) return rc;
 	if (list && (rc = layer_kinds(m, kind))) return rc;
