@@ -1,50 +1,15 @@
 /* Malformed files: each is refused with the right code and a sentence that names the place, within a second and
  * 100 MB.  Every case runs in a child of its own, from memory that ends at an unmapped page and by its path. */
 #include "format/file.h"
-#include "test.h"
+#include "hostile.h"
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 int fuzz_gguf(const uint8_t *data, size_t size);           /* reads all of a file: tests/fuzz */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool limited = false;                         /* a sanitizer reserves terabytes of addresses */
-#else
-static const bool limited = true;
-#endif
-
 struct bad { char name[256], says[256]; int code; const uint8_t *data; size_t size; };
-
-/* A copy of data[0..n) whose end is followed by a page that faults; *base, *all for munmap. */
-static uint8_t *fenced(const uint8_t *data, size_t n, void **base, size_t *all)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (n + page - 1) / page * page;
-	*all = room + page;
-	*base = mmap(NULL, *all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (*base == MAP_FAILED) abort();
-	mprotect((char *)*base + room, page, PROT_NONE);
-	uint8_t *p = (uint8_t *)*base + room - n;
-	if (n) memcpy(p, data, n);
-	return p;
-}
-
-static void limit_child(void)
-{
-	unsigned long pages = 0;
-	FILE *s = fopen("/proc/self/statm", "r");
-	if (s && fscanf(s, "%lu", &pages) == 1 && limited) {
-		rlim_t as = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (100u << 20);
-		setrlimit(RLIMIT_AS, &(struct rlimit){ as, as });
-	}
-	if (s) fclose(s);
-	setrlimit(RLIMIT_CPU, &(struct rlimit){ 2, 2 });
-	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-}
 
 /* 0 when `rc` and the sentence are what `b` wants and the child's time is within a second. */
 static int judge(const struct bad *b, const char *how, int rc, const struct lm_err *err)
@@ -61,11 +26,11 @@ static int in_child(const struct bad *b, const char *path)
 {
 	struct file *f;
 	struct lm_err err = { 0 };
-	limit_child();
+	hostile_limits(2);
 	if (b->data) {
 		void *base;
 		size_t all;
-		const uint8_t *p = fenced(b->data, b->size, &base, &all);
+		const uint8_t *p = hostile_fenced(b->data, b->size, &base, &all);
 		int rc = file_open_mem(&f, p, b->size, &err);
 		if (judge(b, "in memory", rc, &err)) return 1;
 		file_close(f);
@@ -102,16 +67,6 @@ static void write_file(const char *path, const void *data, size_t n)
 	fclose(o);
 }
 
-/* Length-prefixed text of the corpus. */
-static void get_text(struct lm_cursor *c, char out[256])
-{
-	uint8_t n = lm_read_u8(c);
-	const uint8_t *p = lm_read_bytes(c, n);
-	assert_non_null(p);
-	memcpy(out, p, n);
-	out[n] = 0;
-}
-
 LM_TEST(gguf_malformed_files)
 {
 	struct lm_buf all = { 0 };
@@ -124,9 +79,9 @@ LM_TEST(gguf_malformed_files)
 	struct lm_cursor c = { (uint8_t *)all.p, (uint8_t *)all.p + all.n, false };
 	for (; c.p < c.end; n++) {
 		struct bad b;
-		get_text(&c, b.name);
+		hostile_text(&c, b.name);
 		b.code = (int8_t)lm_read_u8(&c);
-		get_text(&c, b.says);
+		hostile_text(&c, b.says);
 		b.size = lm_read_u16le(&c);
 		b.data = lm_read_bytes(&c, b.size);
 		assert_false(c.bad);
@@ -318,7 +273,7 @@ LM_TEST(gguf_every_truncation)
 	struct lm_buf b = read_all("tests/fixtures/gguf/types.gguf");
 	void *base;
 	size_t all, first, end;
-	uint8_t *p = fenced((uint8_t *)b.p, b.n, &base, &all);
+	uint8_t *p = hostile_fenced((uint8_t *)b.p, b.n, &base, &all);
 	extent(&b, &first, &end);
 	for (size_t n = 0; n < b.n; n++) {
 		uint8_t *q = p + (b.n - n);                 /* the fence stays where it is */
@@ -340,7 +295,7 @@ LM_TEST(gguf_every_changed_byte)
 	struct lm_buf b = read_all("tests/fixtures/gguf/types.gguf");
 	void *base;
 	size_t all, head, end;
-	uint8_t *p = fenced((uint8_t *)b.p, b.n, &base, &all);
+	uint8_t *p = hostile_fenced((uint8_t *)b.p, b.n, &base, &all);
 	extent(&b, &head, &end);
 	for (size_t i = 0; i < head; i++) {
 		uint8_t was = p[i];

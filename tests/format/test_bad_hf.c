@@ -2,38 +2,16 @@
  * second and 100 MB.  Every case runs in a child of its own, through file_open, through raw_open, and each container
  * from memory that ends at an unmapped page. */
 #include "fuzz/raw.h"
-#include "test.h"
+#include "hostile.h"
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 int fuzz_safetensors(const uint8_t *data, size_t size);    /* read all of a container: tests/fuzz */
 int fuzz_torch(const uint8_t *data, size_t size);
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool limited = false;                         /* a sanitizer reserves terabytes of addresses */
-#else
-static const bool limited = true;
-#endif
-
 struct bad { char name[256], says[256], path[256]; int code; struct entry { char path[256]; const uint8_t *p; size_t n; } file[8]; int n; };
-
-static void limit_child(void)
-{
-	unsigned long pages = 0;
-	FILE *s = fopen("/proc/self/statm", "r");
-	if (s && fscanf(s, "%lu", &pages) == 1 && limited) {
-		rlim_t as = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (100u << 20);
-		setrlimit(RLIMIT_AS, &(struct rlimit){ as, as });
-	}
-	if (s) fclose(s);
-	setrlimit(RLIMIT_CPU, &(struct rlimit){ 2, 2 });
-	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-}
 
 /* 0 when `rc` and the sentence are what `b` wants and the child's time is within a second. */
 static int judge(const struct bad *b, const char *how, const char *dir, int rc, const struct lm_err *err)
@@ -56,14 +34,12 @@ static bool ends(const char *s, const char *with)
 /* The container behind which a page faults. */
 static void read_fenced(const struct entry *f)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (f->n + page - 1) / page * page;
-	uint8_t *base = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (base == MAP_FAILED) abort();
-	mprotect(base + room, page, PROT_NONE);
-	if (f->n) memcpy(base + room - f->n, f->p, f->n);
-	if (ends(f->path, ".safetensors")) fuzz_safetensors(base + room - f->n, f->n);
-	else if (ends(f->path, ".bin")) fuzz_torch(base + room - f->n, f->n);
-	munmap(base, room + page);
+	void *base;
+	size_t all;
+	const uint8_t *p = hostile_fenced(f->p, f->n, &base, &all);
+	if (ends(f->path, ".safetensors")) fuzz_safetensors(p, f->n);
+	else if (ends(f->path, ".bin")) fuzz_torch(p, f->n);
+	munmap(base, all);
 }
 
 static int open_raw(const char *dir, const char *path, struct lm_err *err)
@@ -85,7 +61,7 @@ static int in_child(const struct bad *b, const char *dir)
 	char path[600];
 	struct lm_err err = { 0 };
 	struct file *f;
-	limit_child();
+	hostile_limits(2);
 	snprintf(path, sizeof path, "%s%s%s", dir, *b->path ? "/" : "", b->path);
 	int rc = file_open(&f, path, &err);
 	if (b->code && judge(b, "as a model", dir, rc, &err)) return 1;
@@ -135,15 +111,6 @@ static int check(const struct bad *b)
 	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
-static void get_text(struct lm_cursor *c, char out[256])
-{
-	uint8_t n = lm_read_u8(c);
-	const uint8_t *p = lm_read_bytes(c, n);
-	assert_non_null(p);
-	memcpy(out, p, n);
-	out[n] = 0;
-}
-
 LM_TEST(hf_malformed_folders)
 {
 	struct lm_buf all = { 0 };
@@ -153,14 +120,14 @@ LM_TEST(hf_malformed_folders)
 	struct lm_cursor c = { (uint8_t *)all.p, (uint8_t *)all.p + all.n, false };
 	for (; c.p < c.end; n++) {
 		struct bad b;
-		get_text(&c, b.name);
+		hostile_text(&c, b.name);
 		b.code = (int8_t)lm_read_u8(&c);
-		get_text(&c, b.says);
-		get_text(&c, b.path);
+		hostile_text(&c, b.says);
+		hostile_text(&c, b.path);
 		b.n = lm_read_u8(&c);
 		assert_in_range(b.n, 0, 8);
 		for (int i = 0; i < b.n; i++) {
-			get_text(&c, b.file[i].path);
+			hostile_text(&c, b.file[i].path);
 			b.file[i].n = lm_read_u32le(&c);
 			b.file[i].p = lm_read_bytes(&c, b.file[i].n);
 		}

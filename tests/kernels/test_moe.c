@@ -1,6 +1,7 @@
 /* test_moe.c - route and experts of every CPU level and thread count against the reference, and against themselves:
  * how the tokens are cut into passes must not change a byte.  And attention with sinks, and with values inside the
  * keys. */
+#include "rnd.h"
 #include "test.h"
 #include "base/cpu.h"
 #include "kernels/kv.h"
@@ -8,13 +9,8 @@
 #include <math.h>
 
 static uint32_t rng_state = 777;
-static uint32_t rnd_int(void) { return rng_state = rng_state * 1664525u + 1013904223u, rng_state >> 8; }
-static float rnd(void)
-{
-	float s = 0;
-	for (int i = 0; i < 4; i++) s += (float)rnd_int() / 8388608.0f - 1.0f;
-	return s * 0.8f;
-}
+static uint32_t rnd_int(void) { return rnd_next(&rng_state); }
+static float rnd(void) { return rnd_from(&rng_state); }
 static float *floats(int n)
 {
 	float *p = malloc((size_t)n * sizeof *p);

@@ -1,6 +1,7 @@
 /* test_ops.c - check_ops: every op of every backend this machine can run against kernels/ref.c, at 1, 7 and 64 rows
  * with odd tails, under the tolerance written beside the op; and the contract of bytes at the level of ops: threads,
  * rows at a time and instruction-set levels never change a bit. */
+#include "rnd.h"
 #include "test.h"
 #include "base/cpu.h"
 #include "kernels/kv.h"
@@ -8,15 +9,7 @@
 #include <math.h>
 
 static uint32_t rng_state = 12345;
-static float rnd(void)
-{
-	float s = 0;
-	for (int i = 0; i < 4; i++) {
-		rng_state = rng_state * 1664525u + 1013904223u;
-		s += (float)(rng_state >> 8) / 8388608.0f - 1.0f;
-	}
-	return s * 0.8f;
-}
+static float rnd(void) { return rnd_from(&rng_state); }
 
 /* ---- backends under test ----------------------------------------------------------------------------------------- */
 struct dev { struct backend *b; char name[64]; };

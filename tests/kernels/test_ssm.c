@@ -1,5 +1,6 @@
 /* Recurrent ops of the CPU against kernels/ref_ssm.c, and the contract of bytes: threads, instruction sets, the cut of a
  * sequence into passes and the company in a pass change no bit. */
+#include "rnd.h"
 #include "test.h"
 #include "base/cpu.h"
 #include "kernels/exact.h"
@@ -9,15 +10,7 @@
 enum { MAX_IN = 6, N_ROWS = 41, N_SLOTS = 4 };
 
 static uint32_t rng_state = 4711;
-static float rnd(void)
-{
-	float s = 0;
-	for (int i = 0; i < 4; i++) {
-		rng_state = rng_state * 1664525u + 1013904223u;
-		s += (float)(rng_state >> 8) / 8388608.0f - 1.0f;
-	}
-	return s * 0.8f;
-}
+static float rnd(void) { return rnd_from(&rng_state); }
 static struct mat floats(int rows, int cols, float scale, float add)
 {
 	struct mat m = { .base = malloc((size_t)rows * (size_t)cols * 4), .rows = rows, .cols = cols, .stride = (int64_t)cols * 4, .type = DT_F32 };

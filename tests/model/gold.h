@@ -20,6 +20,16 @@ struct rig {
 };
 enum { RIG_CTX = 64 * KV_BLOCK };
 
+/* The CPU with two threads, or the reference. */
+static inline struct backend *rig_device(bool cpu)
+{
+	struct backend *be = NULL;
+	struct lm_err e = { 0 };
+	if (cpu) assert_ok(backend_cpu(&be, 2, NULL, &e), e);
+	else assert_ok(backend_ref(&be, &e), e);
+	return be;
+}
+
 static inline void rig_open(struct rig *r, const char *path, struct backend *be, enum dtype kv, int n_batch)
 {
 	struct lm_err e = { 0 };

@@ -50,15 +50,6 @@ static struct enc_seq gold_seq(struct enc_gold *g)
 	return s;
 }
 
-static struct backend *device(bool cpu)
-{
-	struct backend *be = NULL;
-	struct lm_err e = { 0 };
-	if (cpu) assert_ok(backend_cpu(&be, 2, NULL, &e), e);
-	else assert_ok(backend_ref(&be, &e), e);
-	return be;
-}
-
 /* All rows of seqs[0..n) in one pass. */
 static void run(struct rig *r, const struct enc_seq *seqs, int n_seqs, float *out)
 {
@@ -102,7 +93,7 @@ static void check_case(const char *path, const char *name, bool cpu, enum dtype 
 	double rows = 0, heads = 0;
 
 	gold_read(&g, name);
-	rig_open(&r, path, device(cpu), kv, 128);
+	rig_open(&r, path, rig_device(cpu), kv, 128);
 	assert_int_equal(model_heads(r.m)->n_label, g.labels);
 	assert_false(model_heads(r.m)->causal);
 	for (int i = 0; i < g.n_seqs; i++) {
@@ -154,7 +145,7 @@ static void company(const char *name, bool cpu)
 
 	gold_read(&g, name);
 	snprintf(path, sizeof path, "tests/model/enc/%s.gguf", name);
-	rig_open(&r, path, device(cpu), DT_F32, 128);
+	rig_open(&r, path, rig_device(cpu), DT_F32, 128);
 	for (int i = 0; i < 3; i++) {
 		s[i] = gold_seq(&g);
 		run(&r, &s[i], 1, alone[i]);
@@ -199,7 +190,7 @@ LM_TEST(enc_refusals)
 	struct lm_err e = { 0 };
 	int32_t ids[4] = { 5, 6, 7, 8 }, pos[4] = { 0, 1, 2, 3 }, seq[4] = { 0 }, types[4] = { 0, 0, 2, 0 };
 	uint8_t want[4] = { 1, 1, 1, 1 };
-	rig_open(&r, "tests/model/enc/bert.gguf", device(true), DT_F32, 16);
+	rig_open(&r, "tests/model/enc/bert.gguf", rig_device(true), DT_F32, 16);
 	struct batch b = { .at = { 4, 1, ids, pos, seq, r.tables, NULL }, .want = want, .hidden = true, .type = types };
 	assert_int_equal(model_forward(r.m, r.s, &b, out, &e), LM_EINVAL);
 	assert_non_null(strstr(e.msg, "token type 2"));
@@ -217,7 +208,7 @@ LM_TEST(enc_refusals)
 LM_TEST(enc_memory)
 {
 	struct rig r;
-	rig_open(&r, "tests/model/enc/modern-bert.gguf", device(true), DT_F32, 16);
+	rig_open(&r, "tests/model/enc/modern-bert.gguf", rig_device(true), DT_F32, 16);
 	uint64_t a = state_bytes(r.m, 1, 1, 16, DT_F32), b = state_bytes(r.m, 2, 1, 16, DT_F32);
 	assert_int_equal(b - a, 2 * 32 * 32 * sizeof(float));
 	rig_close(&r);

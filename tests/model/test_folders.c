@@ -178,15 +178,6 @@ static void copy_folder(const char *name, bool half, char out[512])
 }
 
 /* ---- the tests */
-static struct backend *device(bool cpu)
-{
-	struct backend *be = NULL;
-	struct lm_err e = { 0 };
-	if (cpu) assert_ok(backend_cpu(&be, 2, NULL, &e), e);
-	else assert_ok(backend_ref(&be, &e), e);
-	return be;
-}
-
 /* Is a sequence of n positions beyond what LongRoPE's short factors serve? */
 static bool beyond(const struct rig *r, int n)
 {
@@ -236,7 +227,7 @@ static void golden(const char *type, bool cpu, double bound)
 		int wrong = 0;
 		if (type) copy_folder(c.name[i], !strcmp(type, "f16"), path);
 		else snprintf(path, sizeof path, ROOT "/%s", c.name[i]);
-		rig_open(&r, path, device(cpu), DT_F32, MAX_SEQ);
+		rig_open(&r, path, rig_device(cpu), DT_F32, MAX_SEQ);
 		assert_int_equal(r.n_vocab, g.n_vocab);
 		double worst = against(&r, &g, &wrong);
 		if (!(worst <= bound) || wrong)
@@ -286,7 +277,7 @@ static void consistent(const char *name, bool cpu)
 	struct rig r;
 
 	snprintf(path, sizeof path, ROOT "/%s", name);
-	rig_open(&r, path, device(cpu), DT_F32, 2 * MAX_SEQ);
+	rig_open(&r, path, rig_device(cpu), DT_F32, 2 * MAX_SEQ);
 	r.extended[0] = r.extended[1] = beyond(&r, n);
 	rig_run(&r, s.ids, 0, n, 0, NULL, whole);
 	for (int step = 1; step <= 7; step += 3) {
@@ -330,7 +321,7 @@ LM_TEST(folders_longrope_side_by_side)
 	struct lm_err e = { 0 };
 	struct rig r;
 
-	rig_open(&r, ROOT "/phi3-long", device(true), DT_F32, 2 * MAX_SEQ);
+	rig_open(&r, ROOT "/phi3-long", rig_device(true), DT_F32, 2 * MAX_SEQ);
 	assert_false(beyond(&r, a.n));
 	assert_true(beyond(&r, b.n));
 	r.extended[1] = 1;

@@ -14,20 +14,11 @@ static const char *const cases[] = {
 };
 enum { N_CASES = sizeof cases / sizeof cases[0], MAX_OUT = 64 * 256 };
 
-static struct backend *device(bool cpu)
-{
-	struct backend *be = NULL;
-	struct lm_err e = { 0 };
-	if (cpu) assert_ok(backend_cpu(&be, 2, NULL, &e), e);
-	else assert_ok(backend_ref(&be, &e), e);
-	return be;
-}
-
 static void open_kv(struct rig *r, struct gold *g, const char *name, bool cpu, enum dtype kv)
 {
 	char path[256];
 	snprintf(path, sizeof path, "tests/model/tiny/%s.gguf", name);
-	rig_open(r, path, device(cpu), kv, 64);
+	rig_open(r, path, rig_device(cpu), kv, 64);
 	snprintf(path, sizeof path, "tests/model/tiny/%s.gold", name);
 	gold_open(g, path);
 	assert_int_equal(g->n_rows, g->n_ids);
@@ -153,7 +144,7 @@ LM_TEST(model_logits_in_slices)
 	uint8_t want[40];
 
 	for (int far = 0; far < 2; far++) {
-		struct backend *be = device(false);
+		struct backend *be = rig_device(false);
 		be->host = !far;
 		rig_open(&r, "tests/model/tiny/gemma2.gguf", be, DT_F32, 64);
 		gold_open(&g, "tests/model/tiny/gemma2.gold");

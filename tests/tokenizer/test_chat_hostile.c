@@ -1,16 +1,12 @@
 /* Templates that mean harm: each ends in one sentence, within a second and 100 MB, in a child of its own. */
-#include "test.h"
+#include "hostile.h"
 #include "tokenizer/chat.h"
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool limited = false;                         /* a sanitizer reserves terabytes of addresses */
 static const double seconds = 15;
 #else
-static const bool limited = true;
 static const double seconds = 1;
 #endif
 
@@ -19,25 +15,12 @@ static void repeat(struct lm_buf *b, const char *s, int n)
 	while (n-- > 0) lm_buf_str(b, s);
 }
 
-static void limit_child(void)
-{
-	unsigned long pages = 0;
-	FILE *s = fopen("/proc/self/statm", "r");
-	if (s && fscanf(s, "%lu", &pages) == 1 && limited) {
-		rlim_t as = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (100u << 20);
-		setrlimit(RLIMIT_AS, &(struct rlimit){ as, as });
-	}
-	if (s) fclose(s);
-	setrlimit(RLIMIT_CPU, &(struct rlimit){ 20, 20 });
-	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-}
-
 static int in_child(const char *name, struct lm_buf *t, int want)
 {
 	struct lm_err err = { 0 };
 	struct lm_buf out = { 0 };
 	struct chat *c;
-	limit_child();
+	hostile_limits(20);
 	clock_t from = clock();
 	int rc = chat_compile(&c, lm_buf_cstr(t), t->n, &err);
 	if (!rc) rc = chat_render(c, NULL, &out, &err);
