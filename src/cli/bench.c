@@ -130,6 +130,13 @@ static void json_row(const struct bench *b, const struct lm_model_info *m, int p
 	lm_buf_free(&o);
 }
 
+static void head(double bw)
+{
+	printf("%s; memory read %.1f GB/s\n\n| model                    |        size |    params | device | thr |   test |                t/s | GB/s (of read) | load ms | ttft ms | peak MiB |\n"
+	       "|--------------------------|-------------|-----------|--------|-----|--------|--------------------|----------------|---------|---------|----------|\n",
+	       cpu_model(), bw);
+}
+
 static void row(const struct bench *b, const struct lm_model_info *m, int pp, int tg, const struct result *r, double ttft, double bw, bool first)
 {
 	char test[32], rate[48] = "";
@@ -137,6 +144,7 @@ static void row(const struct bench *b, const struct lm_model_info *m, int pp, in
 		json_row(b, m, pp, tg, r, ttft, bw, first);
 		return;
 	}
+	if (first) head(bw);
 	snprintf(test, sizeof test, pp ? "pp%d" : "tg%d", pp ? pp : tg);
 	if (tg) snprintf(rate, sizeof rate, "%.1f (%.0f %%)", r->gbps, 100 * r->gbps / bw);
 	printf("| %-24.24s | %7.2f MiB | %7.2f M | %-6s | %3d | %6s | %9.2f ± %-6.2f | %-14s | %7.1f | %7.1f | %8.1f |\n", m->name, (double)m->n_bytes / 1048576,
@@ -205,11 +213,7 @@ int bench_main(int argc, char **argv)
 		return written();
 	}
 	double bw = bench_bandwidth(b.n_threads);
-	if (b.json) fputs(b.lines ? "" : "[\n", stdout);
-	else
-		printf("%s; memory read %.1f GB/s\n\n| model                    |        size |    params | device | thr |   test |                t/s | GB/s (of read) | load ms | ttft ms | peak MiB |\n"
-		       "|--------------------------|-------------|-----------|--------|-----|--------|--------------------|----------------|---------|---------|----------|\n",
-		       cpu_model(), bw);
+	if (b.json && !b.lines) fputs("[\n", stdout);
 	for (int i = 0; i < b.models.n && status == CLI_OK; i++)
 		if (bench_model(&b, b.models.v[i], bw, &first, &err)) status = cli_fail_open(&err);
 	if (b.json && !b.lines) printf("\n]\n");

@@ -12,6 +12,7 @@ struct pooler {                                  /* memory of the passes, apart 
 	uint8_t *want;
 	const int32_t *table[MAX_TEXTS];
 	int32_t slot[MAX_TEXTS];
+	uint8_t extended[MAX_TEXTS];
 	float *out; size_t n_out;                /* rows of a pass */
 	float *x, *y;                            /* [MAX_TEXTS] pooled rows; through the dense layers */
 };
@@ -100,14 +101,16 @@ static void span(const struct pass *p, int k, int *from, int *to)
 	*to = p->n == 1 && *from + p->rows < n ? *from + p->rows : n;
 }
 
-static int fill(struct pooler *w, const struct pass *p, struct batch *b)
+static int fill(const struct lm_engine *e, const struct pass *p, struct batch *b)
 {
+	struct pooler *w = e->pooler;
 	int n = 0, n_want = 0, block = 0, from, to;
 	bool types = false;
 	for (int k = 0; k < p->n; k++) {
 		const struct job_text *t = &p->j->text[p->first + k];
 		w->table[k] = w->ident + block;
 		w->slot[k] = k;
+		w->extended[k] = e->n_ctx_short && t->n > e->n_ctx_short;
 		block += text_blocks(t->n);
 		span(p, k, &from, &to);
 		for (int i = from; i < to; i++, n++) {
@@ -122,7 +125,7 @@ static int fill(struct pooler *w, const struct pass *p, struct batch *b)
 	}
 	*b = (struct batch){ .at = { .n_rows = n, .n_seqs = p->n, .token = w->token, .pos = w->pos, .seq = w->seq,
 		                     .table = w->table, .slot = w->slot },
-		             .want = w->want, .hidden = p->j->kind != JOB_PICK, .type = types ? w->type : NULL };
+		             .want = w->want, .extended = w->extended, .hidden = p->j->kind != JOB_PICK, .type = types ? w->type : NULL };
 	return n_want;
 }
 
@@ -213,7 +216,7 @@ static int run(struct lm_engine *e, struct pool_job *j, struct lm_err *err)
 	int rc = pooler_want(e, p.rows, p.blocks, err), n;
 	if (rc) return rc;
 	struct pooler *w = e->pooler;
-	need = (size_t)fill(w, &p, &b) * cols;
+	need = (size_t)fill(e, &p, &b) * cols;
 	if (need > w->n_out) {
 		float *out = lm_realloc(w->out, need * sizeof *out);
 		if (!out) return lm_fail(err, LM_ENOMEM, "out of memory for %zu values", need);

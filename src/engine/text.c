@@ -16,8 +16,8 @@ int lm_detokenize(struct lm_engine *e, const int32_t *ids, int n, bool special, 
 	struct lm_buf b = { 0 };
 	*text = NULL;
 	for (int i = 0; i < n; i++)
-		if (ids[i] < 0 || ids[i] >= tok_vocab(e->tok))
-			return lm_fail(err, LM_EINVAL, "token %d is %d, the vocabulary has %d", i, ids[i], tok_vocab(e->tok));
+		if (ids[i] < 0 || ids[i] >= e->n_vocab)
+			return lm_fail(err, LM_EINVAL, "token %d is %d, the vocabulary has %d", i, ids[i], e->n_vocab);
 	lm_buf_add(&b, "", 0);
 	tok_decode(e->tok, ids, n, special, &b);
 	if (b.bad) {

@@ -145,3 +145,26 @@ LM_TEST(rerank_by_yes_and_no)
 	assert_memory_equal(&again, &score[1], sizeof again);
 	lm_engine_close(e);
 }
+
+/* A text beyond the short factors' range is turned by the long ones from its first token on.  The numbers are the means over
+ * transformers' last_hidden_state (float32), of 12 tokens and of 24; n_ctx_short is 16. */
+LM_TEST(embed_longrope)
+{
+	static const float want[2][6] = { { 0.3257f, 0.11146f, -0.66195f, 0.17563f, 0.22195f, 0.08225f },
+		                          { 0.0998f, 0.00693f, -0.63978f, 0.36879f, -0.01408f, 0.06414f } };
+	for (int batch = 1; batch <= 512; batch *= 8) {
+		struct lm_engine_opt o = { .model = "tests/model/hf/phi3-long", .device = "ref", .kv_type = "f32", .n_batch = batch };
+		struct lm_engine *e;
+		struct lm_err err = { 0 };
+		int32_t ids[24];
+		struct lm_text t[3] = { { .ids = ids, .n_ids = 12 }, { .ids = ids, .n_ids = 24 }, { .ids = ids, .n_ids = 12 } };
+		float out[3][DIM];
+		assert_ok(lm_engine_open(&e, &o, &err), err);
+		assert_int_equal(lm_heads(e)->n_dim, 32);
+		for (int i = 0; i < 24; i++) ids[i] = (i * 7 + 3) % 48;
+		assert_ok(lm_embed(e, t, 3, NULL, out[0], NULL, &err), err);
+		for (int i = 0; i < 3; i++)
+			for (int k = 0; k < 6; k++) assert_true(fabsf((out[0] + i * 32)[k] - want[i % 2][k]) < 2e-5f);
+		lm_engine_close(e);
+	}
+}
