@@ -61,7 +61,8 @@ static int cpu_import(struct backend *b, struct mat *m, const void *host, struct
 	(void)err;
 	m->base = (void *)(uintptr_t)host;
 	m->off = 0;
-	if (m->rows > 1 && m->cols > c->max_cols[m->type]) c->max_cols[m->type] = m->cols;
+	int *widest = m->rows > 1 ? c->max_cols : c->one_cols;       /* of one row: mostly norms and biases, never multiplied */
+	if (m->cols > widest[m->type]) widest[m->type] = m->cols;
 	return 0;
 }
 
@@ -92,23 +93,22 @@ static int64_t cpu_kv_bytes(const struct backend *b, enum dtype t, int n_kv, int
 	return n;
 }
 
-/* Scratch for `rows` rows of everything imported so far. */
+/* Scratch for `rows` rows of everything imported so far; what has one row is multiplied by one row at a time. */
 static int size_scratch(struct cpu *c, int rows, struct lm_err *err)
 {
 	size_t x[3] = { 0 }, xp[3] = { 0 }, panel = 0;
 	for (int t = 0; t < DT_COUNT; t++) {
-		int cols = c->max_cols[t];
-		if (!cols) continue;
+		int cols = c->max_cols[t], one = c->one_cols[t], wide = one > cols ? one : cols;
+		if (!wide) continue;
 		enum dot_class d = quant_info((enum dtype)t)->dot;
 		const struct kern_gemm *g = c->k.w[t].gemm;
-		size_t row = x_bytes(d, cols) * (size_t)rows, pb = 0;
-		if (row > x[d]) x[d] = row;
-		if (g && rows >= GEMM_MIN) {
-			if (g->pack_x && g->xp_bytes(rows, cols) > xp[d]) xp[d] = g->xp_bytes(rows, cols);
-			pb = g->panel_bytes(cols);
+		if (cols) most(&x[d], x_bytes(d, cols) * (size_t)rows);
+		if (one) most(&x[d], x_bytes(d, one));
+		if (cols && g && rows >= GEMM_MIN) {
+			if (g->pack_x) most(&xp[d], g->xp_bytes(rows, cols));
+			most(&panel, g->panel_bytes(cols));
 		}
-		if (!c->k.w[t].gemv) pb = x_align((size_t)cols * 4) * DECODE_ROWS;
-		if (pb > panel) panel = pb;
+		if (!c->k.w[t].gemv) most(&panel, x_align((size_t)wide * 4) * DECODE_ROWS);
 	}
 	int rc = 0;
 	for (int i = 0; i < 3 && !rc; i++) {
@@ -133,8 +133,8 @@ static int cpu_begin(struct backend *b, uint64_t key, const struct seqs *s)
 {
 	struct cpu *c = cpu_of(b);
 	(void)key;
-	int cols = 0;
-	for (int t = 0; t < DT_COUNT; t++) cols += c->max_cols[t];
+	int64_t cols = 0;
+	for (int t = 0; t < DT_COUNT; t++) cols += (int64_t)c->max_cols[t] + c->one_cols[t];
 	if (s->n_rows > c->cap_rows || cols != c->cap_cols || c->max_dim != c->cap_dim) {
 		int rows = s->n_rows > c->cap_rows ? s->n_rows : c->cap_rows;
 		if (size_scratch(c, rows, NULL)) {

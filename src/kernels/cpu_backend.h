@@ -21,10 +21,12 @@ struct cpu {
 	struct lm_pool *pool;
 	struct kern k;
 	int n_threads;
-	int max_cols[DT_COUNT];      /* by weight type: longest row imported */
+	int max_cols[DT_COUNT];      /* by weight type: longest row imported, of matrices with several */
+	int one_cols[DT_COUNT];      /* ... of those with one */
 	int max_dim;                 /* largest head dimension asked of kv_bytes */
 	int cap_rows;                /* rows that the scratch below was sized for */
-	int cap_cols, cap_dim;
+	int64_t cap_cols;            /* sum of the widths that it was sized for */
+	int cap_dim;
 	struct scratch x[3];         /* activation rows by dot class (DOT_F32: aligned copies) */
 	struct scratch xp[3];        /* the same packed for the class's GEMM */
 	struct scratch panel;        /* per thread: one weight panel, or decoded rows of a type without kernels */
@@ -53,6 +55,7 @@ void cpu_run(struct cpu *c, int64_t work, lm_job *fn, void *ctx);
 /* Rows [*lo,*hi) of thread tid when n_threads share n. */
 static inline void cpu_share(int64_t n, int tid, int n_threads, int64_t *lo, int64_t *hi) { lm_split(n, 1, tid, n_threads, lo, hi); }
 int scratch_want(struct scratch *s, size_t n, struct lm_err *err);
+static inline void most(size_t *a, size_t b) { *a = b > *a ? b : *a; }
 
 /* cpu_linear.c */
 static inline bool cpu_by_gemm(const struct cpu *c, const struct mat *w, int n_tok) { return n_tok >= GEMM_MIN && c->k.w[w->type].gemm; }

@@ -151,7 +151,26 @@ static void linear_group(struct cpu *c, const struct lin *l, int n, struct mat x
 	else linear_run(&j, 0, 1);
 }
 
+/* Of one row, and wider than the scratch for whole steps: an odd head, a feed-forward part of one element. */
+static bool lone(const struct cpu *c, const struct mat *w) { return w->rows == 1 && w->cols > c->max_cols[w->type]; }
+
+static void one_by_one(struct cpu *c, struct lin l, struct mat x)
+{
+	struct mat y = l.y;
+	for (int t = 0; t < x.rows; t++) {
+		l.y = mat_rows(y, t, 1);
+		linear_group(c, &l, 1, mat_rows(x, t, 1));
+	}
+}
+
 void cpu_linear(struct backend *b, const struct lin *l, int n, struct mat x)
 {
-	for (int i = 0; i < n; i += MAX_LIN) linear_group(cpu_of(b), l + i, n - i < MAX_LIN ? n - i : MAX_LIN, x);
+	struct cpu *c = cpu_of(b);
+	struct lin rest[MAX_LIN];
+	int m = 0;
+	for (int i = 0; i < n; i++) {
+		if (lone(c, l[i].w)) one_by_one(c, l[i], x);
+		else rest[m++] = l[i];
+		if (m == MAX_LIN || (m && i == n - 1)) linear_group(c, rest, m, x), m = 0;
+	}
 }

@@ -101,7 +101,9 @@ int cpu_moe_room(struct backend *b, const struct moe *m, int n_embd, int n_ff, s
 		if (!memcmp(&c->moe[i], &s, sizeof s)) return 0;
 	if (c->n_moe == MAX_MOE) return lm_fail(err, LM_EUNSUPPORTED, "more than %d shapes of expert layers", MAX_MOE);
 	c->moe[c->n_moe++] = s;
-	if (n_embd > c->max_cols[DT_F32]) c->max_cols[DT_F32] = n_embd;        /* a router of one row is not seen at import */
+	if (n_embd > c->max_cols[DT_F32]) c->max_cols[DT_F32] = n_embd;        /* a router of one row: not row by row */
+	for (int t = 0; t < DT_COUNT && (n_ff == 1 || n_embd == 1); t++)       /* experts of one row are matrices as others are */
+		if (c->one_cols[t] > c->max_cols[t]) c->max_cols[t] = c->one_cols[t];
 	c->cap_rows = 0;                                                       /* begin() sizes the scratch anew */
 	return 0;
 }
@@ -111,8 +113,6 @@ static int packed_rows(const struct moe_shape *s, int rows, int mr)
 {
 	return rows * s->n_used + s->n_expert * (mr - 1);
 }
-
-static void most(size_t *a, size_t b) { *a = b > *a ? b : *a; }
 
 static int ints_of(const struct moe_shape *s, int rows) { return 2 * rows * s->n_used + 8 * (s->n_expert + 1); }
 

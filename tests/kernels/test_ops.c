@@ -158,6 +158,41 @@ LM_TEST(ops_linear)
 	}
 }
 
+/* A matrix of one row is multiplied even where no other of its type, or none as wide, was imported: a reranker's score. */
+LM_TEST(ops_linear_one_row)
+{
+	enum { COLS = 5120, OUT = 40 };
+	open_all();
+	for (size_t i = 0; i < sizeof lin_types / sizeof lin_types[0]; i++)
+		for (int company = 0; company < 2; company++) {
+			enum dtype t = lin_types[i].t;
+			int64_t stride = quant_row_bytes(t, COLS);
+			unsigned char *w = malloc((size_t)(stride * OUT));
+			if (t == DT_F32)
+				for (int k = 0; k < OUT * COLS; k++) ((float *)(void *)w)[k] = rnd();
+			else random_weights(w, t, stride * OUT);
+			float *bias = floats(OUT), *x = floats(9 * COLS), *want = floats(9 * OUT), got[9 * OUT], one[9];
+			struct mat all = { .base = w, .rows = OUT, .cols = COLS, .stride = stride, .type = t }, row = mat_rows(all, 0, 1);
+			struct mat narrow = { .base = w, .rows = OUT, .cols = 256, .stride = quant_row_bytes(t, 256), .type = t };
+			struct mat bm = host(bias, 1, OUT), b1 = host(bias, 1, 1);
+			for (int n = 0; n < n_cpu_levels; n++) {
+				struct dev d;
+				struct lm_err e;
+				if (cpu_flags(&(unsigned){ 0 }, cpu_levels[n].name, NULL)) continue;
+				snprintf(d.name, sizeof d.name, "cpu %s", cpu_levels[n].name);
+				assert_ok(backend_cpu(&d.b, 2, cpu_levels[n].name, &e), e);
+				if (company) run_linear(d.b, &narrow, &bm, got, x, 9, 1.5f);
+				run_linear(d.b, &row, &b1, one, x, 9, 1.5f);
+				run_linear(d.b, &all, &bm, got, x, 9, 1.5f);
+				for (int k = 0; k < 9; k++) same(quant_info(t)->name, &d, &one[k], &got[k * OUT], 1);
+				run_linear(ref, &all, &bm, want, x, 9, 1.5f);
+				close_to(quant_info(t)->name, &d, got, want, 9 * OUT, lin_types[i].tol);
+				d.b->op->close(d.b);
+			}
+			free(w), free(bias), free(x), free(want);
+		}
+}
+
 /* ---- row-wise ops --------------------------------------------------------------------------------------------------- */
 enum { ROWS = 7, COLS = 321 };
 static const float *in_x, *in_w;
