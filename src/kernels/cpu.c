@@ -101,11 +101,11 @@ static int size_scratch(struct cpu *c, int rows, struct lm_err *err)
 		if (!cols) continue;
 		enum dot_class d = quant_info((enum dtype)t)->dot;
 		const struct kern_gemm *g = c->k.w[t].gemm;
-		size_t row = x_bytes(d, cols) * (size_t)rows, pb = 0;
+		size_t row = x_bytes(d, cols) * (size_t)rows, pb = x_align((size_t)cols * 4);     /* a row in another order */
 		if (row > x[d]) x[d] = row;
 		if (g && rows >= GEMM_MIN) {
 			if (g->pack_x && g->xp_bytes(rows, cols) > xp[d]) xp[d] = g->xp_bytes(rows, cols);
-			pb = g->panel_bytes(cols);
+			if (g->panel_bytes(cols) > pb) pb = g->panel_bytes(cols);
 		}
 		if (!c->k.w[t].gemv) pb = x_align((size_t)cols * 4) * DECODE_ROWS;
 		if (pb > panel) panel = pb;
@@ -298,7 +298,7 @@ int backend_cpu(struct backend **out, int n_threads, const char *level, struct l
 	if (rc) return rc;
 	struct cpu *c = lm_aligned(64, sizeof *c);
 	if (!c) return lm_fail(err, LM_ENOMEM, "out of memory: the CPU backend");
-	c->b = (struct backend){ &cpu_ops, "cpu", true };
+	c->b = (struct backend){ .op = &cpu_ops, .name = "cpu", .host = true, .ordered = true };
 	c->pool = lm_pool_new(n_threads);
 	if (!c->pool) {
 		lm_free(c);
