@@ -72,8 +72,7 @@ def gptq(**kw):
         t |= made
         q, z = unpack(made[p + ".qweight"].numpy().T).T, unpack(made[p + ".qzeros"].numpy()) + 1
         g, s = made[p + ".g_idx"].long().numpy(), made[p + ".scales"].to(F32).numpy()
-        w = torch.from_numpy(np.ascontiguousarray(((q - z[g]).astype(np.float32) * s[g]).T))
-        return w.to(F16).to(F32) if kw.get("order") else w
+        return torch.from_numpy(np.ascontiguousarray(((q - z[g]).astype(np.float32) * s[g]).T))
     return f, {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": bool(kw.get("order"))}
 
 

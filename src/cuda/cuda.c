@@ -295,7 +295,7 @@ int cuda_open(struct backend **out, int device, struct lm_err *err)
 	c = lm_calloc(1, sizeof *c);
 	if (!c) return lm_fail(err, LM_ENOMEM, "out of memory for cuda:%d", device);
 	snprintf(c->name, sizeof c->name, "cuda:%d", device);
-	c->b = (struct backend){ &cuda_ops, c->name, false };
+	c->b = (struct backend){ .op = &cuda_ops, .name = c->name };
 	c->device = device;
 	*out = &c->b;
 	return 0;

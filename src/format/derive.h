@@ -11,6 +11,10 @@ struct derived {                     /* first member of what a derivation needs 
 	const struct tensor *from;   /* the tensor it is made of, NULL: raw bytes */
 };
 
+/* The weights of t with their columns sorted, in a type that their own order does not allow (layout_int.c): column i of the
+ * result is column (*order)[i] of t.  NULL: there is no such form. */
+const struct tensor *tensor_sorted(const struct tensor *t, const int32_t **order);
+
 /* ---- the ones every container needs (derive.c).  Each fills *out from *from, which must live as long; the name is
  * the caller's.  LM_ENOMEM, or LM_EFORMAT when the shape does not allow it. */
 /* Rows [first, first+n) of a tensor of one or two dimensions.  Mapped tensors stay mapped. */

@@ -41,6 +41,8 @@ struct hf {                          /* one folder being opened; freed when file
 	struct tensor *t;            /* after layouts_open: under the checkpoint's names; t[i].name is unique */
 	int n_t, cap_t;
 	struct index ts;
+	struct hf_order { const int32_t *at; int64_t n; } order[8];      /* layouts: the last orders of columns */
+	unsigned n_order;
 };
 
 /* raw.c: the files of h->dir (model.safetensors; model.safetensors.index.json and its shards; pytorch_model.bin, its index and

@@ -2,19 +2,32 @@
  * along N.  w[n][k] = (q[k][n] - z[g][n]) * s[g][n], g = k / group.
  * GOTCHA: columns 8j..8j+7 lie in the nibbles 0 4 1 5 2 6 3 7 of word j. */
 #include "format/layouts.h"
+#include <string.h>
 #include <strings.h>
 
 static const uint8_t shift[8] = { 0, 16, 4, 20, 8, 24, 12, 28 };
 
-static void fetch(const struct ints *w, int64_t row, int64_t n, int64_t col, int m, uint8_t *out)
+/* Four nibbles to every other byte. */
+static uint64_t spread(uint64_t v)
 {
-	for (int k = 0; k < m; k++) {
-		const uint8_t *words = w->q.data + (col + k) * w->q.dim[1] * 4;
-		for (int64_t i = 0; i < n;) {
-			int at = (int)((row + i) % 8);
-			uint32_t v = lay_u32(words + (row + i) / 8 * 4);
-			for (; at < 8 && i < n; at++, i++) out[i * 32 + k] = (uint8_t)(v >> shift[at] & 15);
+	v = (v | v << 24) & 0x000000ff000000ff;
+	return (v | v << 12) & 0x000f000f000f000f;
+}
+
+static void column(const struct ints *w, int64_t row, int64_t n, int64_t col, uint8_t *out)
+{
+	const uint8_t *words = w->q.data + col * w->q.dim[1] * 4;
+	if (col + 24 < w->cols) __builtin_prefetch(words + 24 * w->q.dim[1] * 4 + row / 2);       /* columns are pages apart */
+	for (int64_t i = 0; i < n;) {
+		int at = (int)((row + i) % 8);
+		uint32_t v = lay_u32(words + (row + i) / 8 * 4);
+		if (at == 0 && n - i >= 8) {
+			uint64_t eight = spread(v & 0xffff) | spread(v >> 16) << 8;
+			memcpy(out + i, &eight, sizeof eight);
+			i += 8;
+			continue;
 		}
+		for (; at < 8 && i < n; at++, i++) out[i] = (uint8_t)(v >> shift[at] & 15);
 	}
 }
 
@@ -25,7 +38,7 @@ static int zero_at(const struct ints *w, int64_t row, int64_t g)
 
 static int add(struct hf *h, int64_t group, struct raw *q, size_t base, struct lm_err *err)
 {
-	struct ints w = { .bits = 4, .fetch = fetch, .zero_at = zero_at, .scale_row = 1 };
+	struct ints w = { .bits = 4, .column = column, .zero_at = zero_at, .scale_row = 1 };
 	struct raw *scales, *zeros;
 	char dims[128];
 	int rc;

@@ -23,6 +23,12 @@ static void fetch_packed(const struct ints *w, int64_t row, int64_t n, int64_t c
 	ints_fetch(w, w->q.data + row * bytes, bytes, 4, n, col, m, out);
 }
 
+static void column_packed(const struct ints *w, int64_t row, int64_t n, int64_t col, uint8_t *out)
+{
+	int64_t bytes = w->q.dim[1] * 4;
+	ints_column(w, w->q.data + row * bytes, bytes, 4, n, col, out);
+}
+
 static void fetch_bytes(const struct ints *w, int64_t row, int64_t n, int64_t col, int m, uint8_t *out)
 {
 	for (int64_t i = 0; i < n; i++)
@@ -90,7 +96,7 @@ static int shape_of(struct ints *w, const struct raw *q, const struct raw *shape
 
 static int add_packed(struct hf *h, const struct ct *c, struct raw *q, size_t base, struct lm_err *err)
 {
-	struct ints w = { .fetch = fetch_packed };
+	struct ints w = { .fetch = fetch_packed, .column = column_packed };
 	struct raw *scale, *shape, *order = lay_peer(h, q, base, ".weight_g_idx");
 	int rc, bits = 1;
 	if ((rc = lay_need(h, q, base, ".weight_scale", &scale, err))) return rc;

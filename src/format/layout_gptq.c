@@ -14,6 +14,11 @@ static void fetch(const struct ints *w, int64_t row, int64_t n, int64_t col, int
 	ints_fetch(w, w->q.data + row * 4, 4, w->rows * 4, n, col, m, out);
 }
 
+static void column(const struct ints *w, int64_t row, int64_t n, int64_t col, uint8_t *out)
+{
+	ints_column(w, w->q.data + row * 4, 4, w->rows * 4, n, col, out);
+}
+
 static int zero_v2(const struct ints *w, int64_t row, int64_t g)
 {
 	return (int)ints_field(w->zero.data + g * w->zero.dim[1] * 4, 4, row, w->bits);
@@ -60,7 +65,7 @@ static int shape(struct ints *w, const struct gptq *c, const struct raw *q, cons
 
 static int add(struct hf *h, const struct gptq *c, struct raw *q, size_t base, struct lm_err *err)
 {
-	struct ints w = { .fetch = fetch, .zero_at = c->v2 ? zero_v2 : zero_v1 };
+	struct ints w = { .fetch = fetch, .column = column, .zero_at = c->v2 ? zero_v2 : zero_v1 };
 	struct raw *scales, *zeros, *g_idx = lay_peer(h, q, base, ".g_idx");
 	int rc;
 	if ((rc = lay_need(h, q, base, ".scales", &scales, err))) return rc;

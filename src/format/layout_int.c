@@ -1,9 +1,10 @@
 /* layout_int.c - integers under scales and zeros, from whatever packing, to blocks along a row. */
+#include "format/derive.h"
 #include "format/layouts.h"
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 32 };                         /* rows worked on together: packings along rows then read whole words */
+enum { TILE = 512 };                        /* rows worked on together: packings across rows then read whole cache lines */
 struct cell { float scale; int zero; };      /* of a group and a row of the tile */
 
 uint32_t ints_field(const uint8_t *p, int64_t stride, int64_t i, int bits)
@@ -13,6 +14,16 @@ uint32_t ints_field(const uint8_t *p, int64_t stride, int64_t i, int bits)
 	uint32_t v = lay_u32(p + word * stride) >> off;
 	if (off + bits > 32) v |= lay_u32(p + (word + 1) * stride) << (32 - off);
 	return v & ((1u << bits) - 1);
+}
+
+/* Eight nibbles become bytes. */
+static void spread(uint8_t *out, uint32_t nibbles)
+{
+	uint64_t v = nibbles;
+	v = (v | v << 16) & 0x0000ffff0000ffff;
+	v = (v | v << 8) & 0x00ff00ff00ff00ff;
+	v = (v | v << 4) & 0x0f0f0f0f0f0f0f0f;
+	memcpy(out, &v, sizeof v);
 }
 
 void ints_fetch(const struct ints *w, const uint8_t *row0, int64_t row_step, int64_t word_step, int64_t n, int64_t col,
@@ -30,9 +41,59 @@ void ints_fetch(const struct ints *w, const uint8_t *row0, int64_t row_step, int
 		int e = m - k < per ? m - k : per;
 		for (int64_t i = 0; i < n; i++) {
 			uint32_t v = lay_u32(p + i * row_step);
+			if (bits == 4 && e == 8) {
+				spread(out + i * 32 + k, v);
+				continue;
+			}
 			for (int j = 0; j < e; j++) out[i * 32 + k + j] = (uint8_t)(v >> (j * bits) & ((1u << bits) - 1));
 		}
 	}
+}
+
+void ints_column(const struct ints *w, const uint8_t *row0, int64_t row_step, int64_t word_step, int64_t n, int64_t col,
+                 uint8_t *out)
+{
+	int bits = w->bits, per = 32 / bits, shift = (int)(col % per) * bits;
+	const uint8_t *p = row0 + col / per * word_step, mask = (uint8_t)((1u << bits) - 1);
+	if (32 % bits)
+		for (int64_t i = 0; i < n; i++) out[i] = (uint8_t)ints_field(row0 + i * row_step, word_step, col, bits);
+	else
+		for (int64_t i = 0; i < n; i++) out[i] = (uint8_t)(lay_u32(p + i * row_step) >> shift) & mask;
+}
+
+/* ---- tiles ------------------------------------------------------------------------------------------------ */
+/* Bytes [by, by+8) of a[j] against bytes [by, by+8) of a[j + by]: one step of turning eight words of eight bytes. */
+static void swap(uint64_t *a, uint64_t *b, int by, uint64_t mask)
+{
+	uint64_t t = (*a >> by ^ *b) & mask;
+	*b ^= t;
+	*a ^= t << by;
+}
+
+/* q[i][k] = c[k][i] */
+static void turn(uint8_t q[TILE][32], const uint8_t c[32][TILE])
+{
+	for (int i = 0; i < TILE; i += 8)
+		for (int k = 0; k < 32; k += 8) {
+			uint64_t a[8];
+			for (int j = 0; j < 8; j++) memcpy(&a[j], c[k + j] + i, 8);
+			for (int j = 0; j < 4; j++) swap(&a[j], &a[j + 4], 32, 0x00000000ffffffff);
+			for (int j = 0; j < 8; j += j % 4 ? 3 : 1) swap(&a[j], &a[j + 2], 16, 0x0000ffff0000ffff);
+			for (int j = 0; j < 8; j += 2) swap(&a[j], &a[j + 1], 8, 0x00ff00ff00ff00ff);
+			for (int j = 0; j < 8; j++) memcpy(q[i + j] + k, &a[j], 8);
+		}
+}
+
+static void read_tile(const struct ints *w, int64_t row, int64_t n, int64_t col, int m, uint8_t q[TILE][32])
+{
+	uint8_t c[32][TILE];
+	if (!w->order && w->fetch) {
+		w->fetch(w, row, n, col, m, q[0]);
+		return;
+	}
+	if (m < 32 || n < TILE) memset(c, 0, sizeof c);
+	for (int k = 0; k < m; k++) w->column(w, row, n, w->order ? w->order[col + k] : col + k, c[k]);
+	turn(q, c);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------- */
@@ -122,7 +183,7 @@ static int make_ints(const struct derived *d, int64_t row, int64_t n, void *dst,
 			uint8_t q[TILE][32];
 			int64_t at[32];
 			int m = w->cols - col < 32 ? (int)(w->cols - col) : 32;
-			w->fetch(w, row + r, t, col, m, q[0]);
+			read_tile(w, row + r, t, col, m, q);
 			for (int k = 0; k < m; k++) at[k] = (w->g_idx ? w->g_idx[col + k] : (col + k) / w->group) * tile;
 			for (int64_t i = 0; i < t; i++) {
 				if (floats) put_floats(w, to + i * bytes, col, m, q[i], cells + i, at);
@@ -183,7 +244,7 @@ static bool scales_are_f16(const struct ints *w)
 }
 
 /* Columns in the order of activations make groups that no block along a row can have: floats, rounded as the reference
- * rounds them, to the type of the scales. */
+ * rounds them, to the type of the scales.  (And sorted by group they have blocks again: sort.) */
 static enum dtype pick_type(const struct ints *w)
 {
 	if (w->g_idx) return raw_info[w->scale.type].type;
@@ -193,10 +254,60 @@ static enum dtype pick_type(const struct ints *w)
 	return w->bits <= 4 ? DT_Z4_128 : DT_Z8_128;
 }
 
+/* The last orders are kept: products of one input have the same one, and then share what is made of that input. */
+static const int32_t *keep_order(struct hf *h, int32_t *order, int64_t n)
+{
+	enum { KEEP = sizeof h->order / sizeof *h->order };
+	for (int i = 0; i < KEEP; i++)
+		if (h->order[i].n == n && !memcmp(h->order[i].at, order, (size_t)n * sizeof *order)) return h->order[i].at;
+	h->order[h->n_order++ % KEEP] = (struct hf_order){ order, n };
+	return order;
+}
+
+/* Columns by group, if the groups are then even. */
+static int sort(struct hf *h, struct ints *w, struct lm_err *err)
+{
+	int32_t *order = lm_new(h->f->arena, int32_t, w->cols), *start = lm_calloc((size_t)w->groups + 1, sizeof *start);
+	struct ints *by = lm_new(h->f->arena, struct ints, 1);
+	struct tensor *t = lm_new(h->f->arena, struct tensor, 1);
+	bool even = true;
+	if (!order || !start || !by || !t) {
+		lm_free(start);
+		return lm_fail(err, LM_ENOMEM, "%.300s: out of memory", h->dir);
+	}
+	for (int64_t i = 0; i < w->cols; i++) start[w->g_idx[i] + 1]++;
+	for (int64_t g = 0; g < w->groups; g++) {
+		int64_t first = g * w->group, n = w->cols - first < w->group ? w->cols - first : w->group;
+		even &= start[g + 1] == n;
+		start[g + 1] += start[g];
+	}
+	for (int64_t i = 0; i < w->cols; i++) order[start[w->g_idx[i]]++] = (int32_t)i;
+	lm_free(start);
+	*by = *w;
+	by->g_idx = NULL;
+	by->type = pick_type(by);
+	if (!even || by->type == DT_F32) return 0;
+	by->order = keep_order(h, order, w->cols);
+	*t = (struct tensor){ .name = w->name, .type = by->type, .n_dims = 2, .dim = { w->rows, w->cols, 1, 1 }, .how = &by->d };
+	t->size = (uint64_t)(w->rows * quant_row_bytes(by->type, w->cols));      /* less than that of the floats, which lay_add checks */
+	w->sorted = t;
+	return 0;
+}
+
+const struct tensor *tensor_sorted(const struct tensor *t, const int32_t **order)
+{
+	const struct ints *w = !t->data && t->how && t->how->rows == make_ints ? (const struct ints *)t->how : NULL;
+	if (!w || !w->sorted) return NULL;
+	*order = ((const struct ints *)w->sorted->how)->order;
+	return w->sorted;
+}
+
 int ints_add(struct hf *h, const struct raw *r, size_t base, struct ints *w, struct lm_err *err)
 {
+	int rc;
 	w->d.rows = make_ints;
 	w->name = w->scale.name;
 	w->type = pick_type(w);
+	if (w->g_idx && (rc = sort(h, w, err))) return rc;
 	return lay_add(h, r, base, ".weight", w->type, 2, (int64_t[]){ w->rows, w->cols }, w, sizeof *w, err);
 }

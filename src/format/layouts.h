@@ -54,9 +54,14 @@ struct ints {
 	const int32_t *g_idx;                /* group of each column; NULL: column c is of group c / group */
 	int64_t scale_row, scale_group;      /* strides of `scale`, in elements */
 	bool symmetric;                      /* every zero is 2^(bits-1) */
-	/* out[i][k], 32 a row: fields of rows [row, row+n), columns [col, col+m); col is a multiple of 32, m <= 32 */
+	/* Either, or both: the checkpoint's fields of rows [row, row+n).
+	 * out[i][k], 32 a row: of columns [col, col+m); col is a multiple of 32, m <= 32.  NULL: by column */
 	void (*fetch)(const struct ints *w, int64_t row, int64_t n, int64_t col, int m, uint8_t *out);
+	/* out[i]: of one column.  NULL: never asked for, there is no order */
+	void (*column)(const struct ints *w, int64_t row, int64_t n, int64_t col, uint8_t *out);
 	int (*zero_at)(const struct ints *w, int64_t row, int64_t g);    /* not called when symmetric */
+	const int32_t *order;                /* column i is the checkpoint's column order[i]; NULL: i */
+	const struct tensor *sorted;         /* the same with an order; NULL: none */
 	enum dtype type;                     /* set by ints_add */
 	const char *name;                    /* of the scales, set by ints_add */
 };
@@ -70,6 +75,9 @@ uint32_t ints_field(const uint8_t *p, int64_t stride, int64_t i, int bits);
 /* fetch for fields packed along the columns of a row, resp. of words that hold one row's (GPTQ). */
 void ints_fetch(const struct ints *w, const uint8_t *row0, int64_t row_step, int64_t word_step, int64_t n, int64_t col,
                 int m, uint8_t *out);
+/* column, for the same two. */
+void ints_column(const struct ints *w, const uint8_t *row0, int64_t row_step, int64_t word_step, int64_t n, int64_t col,
+                 uint8_t *out);
 
 /* ---- 8-bit floats under scales (layout_fp8.c), also of compressed-tensors and ModelOpt ---------------------
  * w is F8 [N][K] or [E][N][K]; scale has one element, one per row ([N] or [N][1]) or one per block. */

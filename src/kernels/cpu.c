@@ -102,6 +102,7 @@ static int size_scratch(struct cpu *c, int rows, struct lm_err *err)
 		if (!wide) continue;
 		enum dot_class d = quant_info((enum dtype)t)->dot;
 		const struct kern_gemm *g = c->k.w[t].gemm;
+		most(&panel, x_align((size_t)wide * 4));         /* a row in another order */
 		if (cols) most(&x[d], x_bytes(d, cols) * (size_t)rows);
 		if (one) most(&x[d], x_bytes(d, one));
 		if (cols && g && rows >= GEMM_MIN) {
@@ -298,7 +299,7 @@ int backend_cpu(struct backend **out, int n_threads, const char *level, struct l
 	if (rc) return rc;
 	struct cpu *c = lm_aligned(64, sizeof *c);
 	if (!c) return lm_fail(err, LM_ENOMEM, "out of memory: the CPU backend");
-	c->b = (struct backend){ &cpu_ops, "cpu", true };
+	c->b = (struct backend){ .op = &cpu_ops, .name = "cpu", .host = true, .ordered = true };
 	c->pool = lm_pool_new(n_threads);
 	if (!c->pool) {
 		lm_free(c);

@@ -11,6 +11,7 @@ struct linear_job {
 	const struct lin *l;
 	int n, n_tok;
 	struct mat x;
+	const int32_t *order;            /* of all n */
 	bool want[3];                    /* dot classes in use */
 	bool pack[3];                    /* ... that some GEMM wants packed */
 	const struct kern_gemm *gemm[3];
@@ -34,16 +35,26 @@ void cpu_quantise(const struct cpu *c, void *row, const float *x, enum dot_class
 	else memcpy(row, x, (size_t)cols * sizeof(float));
 }
 
+/* Row t of x as the weights' columns meet it. */
+static const float *in_order(const struct linear_job *j, int64_t t, float *tmp)
+{
+	const float *x = f32_row(j->x, (int)t);
+	if (!j->order) return x;
+	for (int i = 0; i < j->x.cols; i++) tmp[i] = x[j->order[i]];
+	return tmp;
+}
+
 static void prepare_job(void *ctx, int tid, int nt)
 {
 	const struct linear_job *j = ctx;
+	float *tmp = (float *)(void *)(j->c->panel.p + (size_t)tid * j->c->panel_stride);
 	int64_t lo, hi;
 	for (int d = 0; d < 3; d++) {
 		const struct kern_gemm *g = j->gemm[d];
 		if (!j->want[d]) continue;
 		lm_split(j->n_tok, g ? g->mr : 1, tid, nt, &lo, &hi);
 		for (int64_t t = lo; t < hi; t++)
-			cpu_quantise(j->c, x_row(j, (enum dot_class)d, j->x.cols, t), f32_row(j->x, (int)t), (enum dot_class)d, j->x.cols);
+			cpu_quantise(j->c, x_row(j, (enum dot_class)d, j->x.cols, t), in_order(j, t, tmp), (enum dot_class)d, j->x.cols);
 		if (g && g->pack_x && hi > lo)
 			g->pack_x(j->c->xp[d].p + g->xp_bytes((int)lo, j->x.cols), x_row(j, (enum dot_class)d, j->x.cols, lo), (int)(hi - lo), j->x.cols);
 	}
@@ -134,7 +145,7 @@ static int chunk_rows(const struct linear_job *j)
 
 static void linear_group(struct cpu *c, const struct lin *l, int n, struct mat x)
 {
-	struct linear_job j = { .c = c, .l = l, .n = n, .n_tok = x.rows, .x = x };
+	struct linear_job j = { .c = c, .l = l, .n = n, .n_tok = x.rows, .x = x, .order = l->w->order };
 	int64_t macs = 0;
 	int chunk = chunk_rows(&j);
 	for (int i = 0; i < n; i++) {
@@ -168,9 +179,11 @@ void cpu_linear(struct backend *b, const struct lin *l, int n, struct mat x)
 	struct cpu *c = cpu_of(b);
 	struct lin rest[MAX_LIN];
 	int m = 0;
-	for (int i = 0; i < n; i++) {
-		if (lone(c, l[i].w)) one_by_one(c, l[i], x);
+	for (int i = 0; i < n; i++) {            /* those that read x in one order share it */
+		bool alone = lone(c, l[i].w);
+		if (m && (alone || m == MAX_LIN || rest[0].w->order != l[i].w->order)) linear_group(c, rest, m, x), m = 0;
+		if (alone) one_by_one(c, l[i], x);
 		else rest[m++] = l[i];
-		if (m == MAX_LIN || (m && i == n - 1)) linear_group(c, rest, m, x), m = 0;
 	}
+	if (m) linear_group(c, rest, m, x);
 }

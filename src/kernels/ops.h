@@ -14,6 +14,7 @@ struct mat {                 /* a value: owns nothing, copy freely */
 	int32_t rows, cols;
 	int64_t stride;          /* bytes between rows */
 	enum dtype type;
+	const int32_t *order;    /* of a weight in linear: column i meets x[order[i]]; NULL: x[i].  Only where the backend is `ordered` */
 };
 static inline void *mat_row(struct mat m, int64_t r) { return (char *)m.base + m.off + (uint64_t)(r * m.stride); }
 static inline struct mat mat_rows(struct mat m, int32_t first, int32_t n)   /* rows [first, first+n) */
@@ -169,6 +170,7 @@ struct backend {             /* first member of ref/cpu/cuda/metal structs */
 	const struct backend_ops *op;
 	const char *name;
 	bool host;               /* bases are plain host pointers: any caller's memory can be an op's output */
+	bool ordered;            /* linear takes weights with an order of columns */
 };
 
 /* Devices.  Each fills *out or fails with LM_EUNSUPPORTED ("... not supported in this build") / LM_EDEVICE. */

@@ -159,6 +159,14 @@ static double dot(const float *a, const float *b, int n)
 
 struct linear_job { const struct lin *l; struct mat x; };
 
+/* Elements [k, k+n) of a row as the columns of w meet them: the row itself, or tmp. */
+static const float *in_order(const struct mat *w, const float *x, int k, int n, float *tmp)
+{
+	if (!w->order) return x + k;
+	for (int i = 0; i < n; i++) tmp[i] = x[w->order[k + i]];
+	return tmp;
+}
+
 /* Output features [r0,r1) for up to TILE tokens from t0. */
 static void linear_tile(const struct lin *l, struct mat x, int64_t r, int t0, int n)
 {
@@ -166,12 +174,12 @@ static void linear_tile(const struct lin *l, struct mat x, int64_t r, int t0, in
 	const char *w = mat_row(*l->w, r);
 	const float *bias = vec(l->bias);
 	double acc[TILE] = { 0 };
-	float c[CHUNK];
+	float c[CHUNK], tmp[CHUNK];
 
 	for (int k = 0; k < x.cols; k += CHUNK) {
 		int m = x.cols - k < CHUNK ? x.cols - k : CHUNK;
 		info->decode(c, w + k / info->block_elems * info->block_bytes, m);
-		for (int t = 0; t < n; t++) acc[t] += dot(c, row_f32(x, t0 + t) + k, m);
+		for (int t = 0; t < n; t++) acc[t] += dot(c, in_order(l->w, row_f32(x, t0 + t), k, m, tmp), m);
 	}
 	for (int t = 0; t < n; t++)
 		row_f32(l->y, t0 + t)[r] = (float)(l->scale * (acc[t] + (bias ? bias[r] : 0)));
@@ -419,7 +427,7 @@ int backend_ref(struct backend **out, struct lm_err *err)
 {
 	struct ref *r = lm_calloc(1, sizeof *r);
 	if (!r) return lm_fail(err, LM_ENOMEM, "out of memory for the reference device");
-	r->b = (struct backend){ &ref_ops, "ref", true };
+	r->b = (struct backend){ .op = &ref_ops, .name = "ref", .host = true, .ordered = true };
 	r->pool = lm_pool_new(0);
 	if (!r->pool) {
 		lm_free(r);

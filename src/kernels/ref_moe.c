@@ -96,7 +96,7 @@ void ref_route(struct backend *b, struct mat sel, struct mat weight, struct mat 
 /* ---- experts ------------------------------------------------------------------------------------------ */
 static struct mat vector(float *p, int n)
 {
-	return (struct mat){ p, 0, 1, n, (int64_t)n * (int64_t)sizeof *p, DT_F32 };
+	return (struct mat){ .base = p, .rows = 1, .cols = n, .stride = (int64_t)n * (int64_t)sizeof *p, .type = DT_F32 };
 }
 
 /* Expert i of one row x; returns its output. */

@@ -203,10 +203,26 @@ static enum dtype wanted(struct binder *b, const struct tensor *t, bool layer)
 	return f && o->precision != DT_COUNT ? o->precision : t->type;
 }
 
+/* Products of linear alone, of which no other op and no split reads the columns. */
+static bool may_be_sorted(const struct binder *b, const char *name)
+{
+	static const char *const words[] = { ".attn_q.", ".attn_k.", ".attn_v.", ".attn_qkv.", ".attn_output.", ".ffn_gate.",
+					     ".ffn_up.", ".ffn_down." };
+	int il, end = 0;
+	sscanf(name, "blk.%d%n", &il, &end);
+	for (size_t i = 0; b->m->be->ordered && i < sizeof words / sizeof words[0]; i++) {
+		size_t n = strlen(words[i]);
+		if (!strncmp(name + end, words[i], n) && !strcmp(name + end + n, "weight")) return true;
+	}
+	return false;
+}
+
 int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int rows, int cols, bool layer)
 {
 	struct model *m = b->m;
-	enum dtype type = wanted(b, t, layer);
+	const int32_t *order = NULL;
+	const struct tensor *sorted = may_be_sorted(b, t->name) ? tensor_sorted(t, &order) : NULL;
+	enum dtype type = sorted ? sorted->type : wanted(b, t, layer);
 	const struct dtype_info *info = quant_info(type);
 	int64_t stride = quant_row_bytes(type, cols);
 	const void *data;
@@ -215,9 +231,9 @@ int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int r
 	if (!info || stride < 0 || !m->be->op->has(m->be, type))
 		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies",
 			       t->name, info ? info->name : "unknown", m->be->name);
-	if ((rc = model_make(m, t, type, b->o->n_threads, &data, b->err))) return rc;
+	if ((rc = model_make(m, sorted ? sorted : t, type, b->o->n_threads, &data, b->err))) return rc;
 	if (data != t->data) file_done(b->f, t);
-	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = type };
+	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = type, .order = order };
 	return m->be->op->import(m->be, out, data, b->err);
 }
 

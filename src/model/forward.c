@@ -34,7 +34,8 @@ static void head(const struct fwd *f, struct mat h, float *out)
 		struct mat y = mat_rows(f->st->logits, 0, n);
 		if (f->be->host)
 			y = (struct mat){
-				to, 0, n, hp->n_vocab, (int64_t)hp->n_vocab * (int64_t)sizeof(float), DT_F32
+				.base = to, .rows = n, .cols = hp->n_vocab,
+				.stride = (int64_t)hp->n_vocab * (int64_t)sizeof(float), .type = DT_F32
 			};
 		fwd_linear_at(f, &(struct lin){ y, &m->head, &m->bhead, hp->logit_scale }, 1, mat_rows(h, i, n),
 			      f->st->want + i);

@@ -210,7 +210,7 @@ static float *run_linear(struct backend *b, const void *ctx)
 	const struct linear_case *c = ctx;
 	float *bv = noises(8, c->out, 1), *zero = lm_calloc((size_t)c->rows * (size_t)c->out, sizeof *zero);
 	assert_non_null(zero);
-	struct mat w = { NULL, 0, c->out, c->in, quant_row_bytes(c->t, c->in), c->t }, half;
+	struct mat w = { .rows = c->out, .cols = c->in, .stride = quant_row_bytes(c->t, c->in), .type = c->t }, half;
 	struct mat x = put(b, c->rows, c->in, c->x), bias = put(b, 1, c->out, bv);
 	struct mat y = put(b, c->rows, c->out, zero), z = put(b, c->rows, c->out, zero);
 

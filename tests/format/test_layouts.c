@@ -1,5 +1,6 @@
 /* Pre-quantised checkpoints against what their own libraries make of them (tools/gold_layouts.py): every weight bit
  * for bit, in the type that docs/decisions.md names; malformed ones by their sentence. */
+#include "format/derive.h"
 #include "format/hf.h"
 #include "test.h"
 
@@ -81,6 +82,31 @@ static void compare(const char *name, const struct tensor *t, const struct tenso
 	free(want);
 }
 
+/* The form with sorted columns, where there is one: the same weights, none left out.  Rounded to what the plain form holds. */
+static int compare_sorted(const char *name, const struct tensor *t)
+{
+	const int32_t *order = NULL;
+	const struct tensor *s = tensor_sorted(t, &order);
+	if (!s) return 0;
+	int64_t rows = t->dim[0], cols = t->dim[1];
+	assert_true(s->dim[0] == rows && s->dim[1] == cols && s->size < t->size && quant_info(s->type)->block_elems > 1);
+	float *got = floats_of(s, rows * cols), *want = floats_of(t, rows * cols);
+	bool *met = calloc((size_t)cols, sizeof *met);
+	for (int64_t i = 0; i < cols; i++) {
+		assert_true(met && order[i] >= 0 && order[i] < cols && !met[order[i]]);
+		met[order[i]] = true;
+	}
+	for (int64_t i = 0; i < rows * cols; i++) {
+		float w = want[i / cols * cols + order[i % cols]];
+		if (bits(rounded(got[i], t->type)) != bits(w))
+			fail_msg("%s: %s sorted, element %d: %a, expected %a", name, t->name, (int)i, (double)got[i], (double)w);
+	}
+	free(met);
+	free(got);
+	free(want);
+	return 1;
+}
+
 static json_t *cases(void)
 {
 	json_t *j = json_load_file(DIR "cases.json", 0, NULL);
@@ -93,7 +119,7 @@ LM_TEST(layouts_are_what_their_libraries_read)
 	json_t *all = cases(), *c, *type;
 	const char *name, *weight;
 	struct lm_err err;
-	int n = 0, golds = 0;
+	int n = 0, golds = 0, sorted = 0;
 	json_object_foreach(all, name, c) {
 		struct open o;
 		if (json_object_get(c, "expect")) continue;
@@ -105,6 +131,7 @@ LM_TEST(layouts_are_what_their_libraries_read)
 			if (strcmp(quant_info(t->type)->name, json_string_value(type)))
 				fail_msg("%s: %s is %s, expected %s", name, weight, quant_info(t->type)->name, json_string_value(type));
 		}
+		for (int i = 0; i < o.h.n_t; i++) sorted += compare_sorted(name, &o.h.t[i]);
 		for (int i = 0; i < o.h.n_t; i++) {
 			char of[100];
 			const struct tensor *gold = &o.h.t[i];
@@ -122,6 +149,7 @@ LM_TEST(layouts_are_what_their_libraries_read)
 	json_decref(all);
 	assert_int_equal(n, 17);
 	assert_int_equal(golds, 73);
+	assert_int_equal(sorted, 2);
 }
 
 /* The first error of opening, or else of making rows. */

@@ -193,6 +193,53 @@ LM_TEST(ops_linear_one_row)
 		}
 }
 
+/* Weights that read x in orders of their own, beside one that does not: what linear gives for an x in that order. */
+LM_TEST(ops_linear_order)
+{
+	enum { C = 640, R = 37, T = 9, N = 5 };
+	static const enum dtype types[N] = { DT_Q4_0, DT_Z4_128, DT_Q4_0, DT_F16, DT_Q8_0 };
+	static const int which[N] = { 0, 0, 1, 2, 0 };                    /* 2: none */
+	static int32_t order[2][C];
+	float *x = floats(T * C), *px = floats(T * C), *y = floats(N * T * R), *want = floats(T * R);
+	struct mat w[N], zero = { 0 };
+	struct lin l[N];
+	struct lm_err e;
+	int32_t buf[2 * T];
+	struct seqs s = plain(T, buf);
+
+	open_all();
+	for (int i = 0; i < C; i++) order[0][i] = (i * 271 + 5) % C, order[1][i] = C - 1 - i;
+	for (int i = 0; i < N; i++) {
+		int64_t stride = quant_row_bytes(types[i], C);
+		w[i] = (struct mat){ .base = malloc((size_t)(stride * R)), .rows = R, .cols = C, .stride = stride, .type = types[i],
+				     .order = which[i] < 2 ? order[which[i]] : NULL };
+		random_weights(w[i].base, types[i], stride * R);
+		l[i] = (struct lin){ host(y + i * T * R, T, R), &w[i], &zero, 1 };
+	}
+	for (int d = -1; d < n_devs; d++)
+		for (int rows = 1; rows <= T; rows += T - 1) {
+			struct backend *b = d < 0 ? ref : devs[d].b;
+			s.n_rows = rows;
+			for (int i = 0; i < N; i++) {
+				assert_ok(b->op->import(b, &w[i], w[i].base, &e), e);
+				l[i].y.rows = rows;
+			}
+			assert_int_equal(b->op->begin(b, 0, &s), 0);
+			b->op->linear(b, l, N, host(x, rows, C));
+			for (int i = 0; i < N; i++) {
+				struct mat plain_w = w[i];
+				for (int k = 0; k < rows * C; k++) px[k] = w[i].order ? x[k / C * C + w[i].order[k % C]] : x[k];
+				plain_w.order = NULL;
+				struct lin one = { host(want, rows, R), &plain_w, &zero, 1 };
+				b->op->linear(b, &one, 1, host(px, rows, C));
+				same("order", d < 0 ? &(struct dev){ ref, "ref" } : &devs[d], y + i * T * R, want, rows * R);
+			}
+			assert_ok(b->op->end(b, &e), e);
+		}
+	for (int i = 0; i < N; i++) free(w[i].base);
+	free(x), free(px), free(y), free(want);
+}
+
 /* ---- row-wise ops --------------------------------------------------------------------------------------------------- */
 enum { ROWS = 7, COLS = 321 };
 static const float *in_x, *in_w;

@@ -2,6 +2,7 @@
  * the dequantised weights.  Devices that multiply floats are held to what float models are held to; weights shown as Q4_0
  * or Q8_0 meet activations of eight bits on the CPU, which is the whole of the wider bound. */
 #include "gold.h"
+#include "format/derive.h"
 #include <jansson.h>
 
 #define ROOT "tests/model/layouts/"
@@ -87,6 +88,29 @@ static void golden(bool cpu)
 		rig_close(&r);
 	}
 	assert_int_equal(bad, 0);
+}
+
+/* Columns in the order of activations stay four bits on devices that read x in any order; one order serves q, k and v. */
+LM_TEST(quantised_order_stays_small)
+{
+	struct backend *be = NULL;
+	struct lm_err e = { 0 };
+	struct rig r;
+	uint64_t floats = 0;
+	assert_ok(backend_cpu(&be, 1, NULL, &e), e);
+	be->ordered = false;
+	rig_open(&r, ROOT "gptq-order", be, DT_F32, MAX_ROWS);
+	floats = model_info(r.m)->n_bytes;
+	rig_close(&r);
+	assert_ok(backend_cpu(&be, 1, NULL, &e), e);
+	rig_open(&r, ROOT "gptq-order", be, DT_F32, MAX_ROWS);
+	const struct tensor *t = file_tensor(r.f, "blk.0.attn_q.weight"), *s;
+	const int32_t *order = NULL;
+	assert_non_null(t);
+	assert_non_null(s = tensor_sorted(t, &order));
+	assert_string_equal(quant_info(s->type)->name, "z4_32");
+	assert_true(model_info(r.m)->n_bytes < floats);
+	rig_close(&r);
 }
 
 LM_TEST(quantised_layouts_ref) { golden(false); }
