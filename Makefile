@@ -175,19 +175,10 @@ fuzz-%:
 	  $(patsubst %,-dict=%,$(wildcard tests/fuzz/$*.dict)) -artifact_prefix=build/fuzz/ \
 	  build/fuzz/corpus/$* tests/fuzz/corpus/$*
 
-# folders of src that a target needs; all without a line here
-FUZZ_gguf := base quant format
-FUZZ_hfmap := base quant format
-FUZZ_adapter := base quant format
-FUZZ_hfjson := base quant format tokenizer
-FUZZ_tok := base quant format tokenizer
-FUZZ_spm := base quant format tokenizer
-FUZZ_jinja := base quant format tokenizer
-FUZZ_answer := base quant format tokenizer
-FUZZ_layouts := base quant format
-FUZZ_safetensors := base quant format
-FUZZ_torch := base quant format
-fuzz_objs = $(filter $(foreach d,$(or $(FUZZ_$(1)),$(DIRS)),$(BUILD)/src/$(d)/%),$(LIBOBJ))
+# readers of weights need no tokenizer, and no reader more than that
+FUZZ_WEIGHTS := gguf safetensors torch layouts hfmap adapter
+fuzz_dirs = base quant format $(if $(filter $(1),$(FUZZ_WEIGHTS)),,tokenizer)
+fuzz_objs = $(filter $(foreach d,$(call fuzz_dirs,$(1)),$(BUILD)/src/$(d)/%),$(LIBOBJ))
 .SECONDEXPANSION:
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $$(call fuzz_objs,$$*)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)

@@ -68,6 +68,17 @@ static int make_part_vector(const struct derived *d, int64_t row, int64_t n, voi
 	return 0;
 }
 
+static int set_part(struct lm_arena *a, struct tensor *out, derive_fn *make, const struct tensor *from, int64_t first,
+		    int64_t n, struct lm_err *err)
+{
+	struct part *p = lm_new(a, struct part, 1);
+
+	if (!p) return no_memory(from, err);
+	*p = (struct part){ { make, from }, first, n };
+	out->how = &p->d;
+	return 0;
+}
+
 int derive_rows(struct lm_arena *a, struct tensor *out, const struct tensor *from, int64_t first, int64_t n,
 		struct lm_err *err)
 {
@@ -84,11 +95,7 @@ int derive_rows(struct lm_arena *a, struct tensor *out, const struct tensor *fro
 		out->data = (const char *)from->data + first * unit;
 		return 0;
 	}
-	struct part *p = lm_new(a, struct part, 1);
-	if (!p) return no_memory(from, err);
-	*p = (struct part){ { vec ? make_part_vector : make_part, from }, first, n };
-	out->how = &p->d;
-	return 0;
+	return set_part(a, out, vec ? make_part_vector : make_part, from, first, n, err);
 }
 
 static int make_order(const struct derived *d, int64_t row, int64_t n, void *dst, struct lm_err *err)
@@ -151,11 +158,7 @@ int derive_slice(struct lm_arena *a, struct tensor *out, const struct tensor *fr
 		out->data = (const char *)from->data + (uint64_t)i * out->size;
 		return 0;
 	}
-	struct part *p = lm_new(a, struct part, 1);
-	if (!p) return no_memory(from, err);
-	*p = (struct part){ { make_part, from }, i * from->dim[1], from->dim[1] };
-	out->how = &p->d;
-	return 0;
+	return set_part(a, out, make_part, from, i * from->dim[1], from->dim[1], err);
 }
 
 static int make_stack(const struct derived *d, int64_t row, int64_t n, void *dst, struct lm_err *err)

@@ -37,14 +37,6 @@ void gguf_key_u32(struct gguf_keys *k, const char *name, uint32_t v)
 	put32(&k->b, v);
 }
 
-void gguf_key_f32(struct gguf_keys *k, const char *name, float v)
-{
-	uint32_t u;
-	memcpy(&u, &v, 4);
-	head(k, name, FT_F32);
-	put32(&k->b, u);
-}
-
 void gguf_key_bool(struct gguf_keys *k, const char *name, bool v)
 {
 	head(k, name, FT_BOOL);

@@ -6,7 +6,6 @@
  * (b.bad), gguf_write reports it. */
 struct gguf_keys { struct lm_buf b; uint64_t n; };
 void gguf_key_u32(struct gguf_keys *k, const char *name, uint32_t v);
-void gguf_key_f32(struct gguf_keys *k, const char *name, float v);
 void gguf_key_bool(struct gguf_keys *k, const char *name, bool v);
 void gguf_key_str(struct gguf_keys *k, const char *name, const char *s, size_t n);
 /* n elements of type `elem` that lie in the `size` bytes at p as a GGUF has them (file_raw gives such). */

@@ -177,5 +177,3 @@ struct backend {             /* first member of ref/cpu/cuda/metal structs */
 int backend_ref(struct backend **out, struct lm_err *err);             /* slow, obvious, double accumulators */
 int backend_cpu(struct backend **out, int n_threads, const char *level /* LMRUN_CPU or NULL */, struct lm_err *err);
 void backend_free(struct backend *b);                                  /* NULL is fine */
-/* The device lists, one line each, for --list-devices. */
-void backend_list(struct lm_buf *b);

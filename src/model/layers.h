@@ -2,6 +2,7 @@
 #pragma once
 #include "model/model.h"
 
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
 enum {                         /* limits on what a file may claim, checked before anything is made from it */
 	MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_HEADS = 1024, MAX_HEAD_DIM = 1024, MAX_CTX = 1 << 28
 };
@@ -47,6 +48,7 @@ struct hparams {
 	} ssm;
 };
 
+/* ---- a layer: which mechanisms it has, and the weights of each --------------------------------------------------- */
 enum mix_kind { MIX_NONE, MIX_ATTN, MIX_MLA, MIX_MAMBA, MIX_MAMBA2, MIX_CONV, MIX_DELTA, MIX_COUNT };
 enum ffn_kind { FFN_NONE, FFN_DENSE, FFN_MOE, FFN_COUNT };
 struct normw { struct mat w, b; };             /* w.base NULL: this norm does not exist */
@@ -54,24 +56,13 @@ struct ffnw { struct mat gate, up, down, bgate, bup, bdown; };   /* gate.base NU
 static inline bool mix_attends(enum mix_kind k) { return k == MIX_ATTN || k == MIX_MLA; }
 static inline bool mix_recurs(enum mix_kind k) { return k != MIX_NONE && !mix_attends(k); }
 
-/* What follows the last norm in models that embed or classify: norm(act(W x + b)), a few rows at a time.  head.c. */
-enum { MAX_DENSE = 4 };
-struct stage { struct mat w, b; struct normw norm; enum head_act act; };
-struct heads {
-	struct stage dense[MAX_DENSE], cls, out;   /* w.base NULL: absent; `out` gives the logits */
-	int dense_out[MAX_DENSE];                  /* rows of dense[i].w; 0: absent */
-	int n_label, n_type;                       /* rows of out.w and of the token types' table */
-	struct model_heads info;
-};
-/* Sizes of the heads from their tensors, before binding; and what the keys say about them, after it. */
-int heads_size(struct model *m, const struct file *f, struct lm_err *err);
-int heads_load(struct model *m, const struct file *f, enum head_act cls_act, struct lm_err *err);
 struct layer {
 	enum mix_kind mix[2];                      /* two where they run side by side on the same input (Falcon-H1) */
 	enum ffn_kind ffn;
-	int n_ff;
-	bool local;                                /* slides, or ropes as sliding layers do */
 	struct normw mix_pre, mix_post, ffn_pre, ffn_post;   /* wiring and presence decide which apply */
+
+	/* attention */
+	bool local;                                /* slides, or ropes as sliding layers do */
 	struct attn attn;
 	struct rope rope;                          /* kind ROPE_NONE on layers without positions */
 	struct rope rope_long;                     /* of extended sequences; kind ROPE_NONE: as the others */
@@ -79,12 +70,7 @@ struct layer {
 	struct { struct mat q, k, v, o, bq, bk, bv, bo, qkv, bqkv, gate; struct normw qn, kn; struct mat sinks; } a;
 	/* latent attention; q: a.q, or q_b after q_a.  k_b, v_b: a matrix per head, stacked */
 	struct { struct mat q_a, q_b, kv_a, kv_b, k_b, v_b; struct normw q_norm, kv_norm; } mla;
-	struct ffnw d;                             /* dense */
-	struct experts e;                          /* routed: e.up NULL in dense layers */
-	struct mat router, brouter, bchoice;       /* logits of the experts; what is added for choosing */
-	struct ffnw sh;                            /* the shared expert, of n_ff_sh; up.base NULL: none */
-	struct mat sh_gate;                        /* sigmoid(sh_gate x) weighs it; base NULL: it counts in full */
-	int n_ff_sh;
+
 	/* recurrent mixers (rec.c): widths of the input projection with its scratch, of what the convolution sees, of the inner
 	 * row, of dt and of a; taps; f32 values of a slot's two states */
 	struct {
@@ -94,6 +80,28 @@ struct layer {
 		struct ssm ssm;
 		struct delta delta;
 	} r;
+
+	/* dense feed-forward */
+	int n_ff;
+	struct ffnw d;
+
+	/* experts */
+	struct experts e;                          /* routed: e.up NULL in dense layers */
+	struct mat router, brouter, bchoice;       /* logits of the experts; what is added for choosing */
+	struct ffnw sh;                            /* the shared expert, of n_ff_sh; up.base NULL: none */
+	struct mat sh_gate;                        /* sigmoid(sh_gate x) weighs it; base NULL: it counts in full */
+	int n_ff_sh;
+};
+
+/* ---- the model --------------------------------------------------------------------------------------------------- */
+/* What follows the last norm in models that embed or classify: norm(act(W x + b)), a few rows at a time.  head.c. */
+enum { MAX_DENSE = 4 };
+struct stage { struct mat w, b; struct normw norm; enum head_act act; };
+struct heads {
+	struct stage dense[MAX_DENSE], cls, out;   /* w.base NULL: absent; `out` gives the logits */
+	int dense_out[MAX_DENSE];                  /* rows of dense[i].w; 0: absent */
+	int n_label, n_type;                       /* rows of out.w and of the token types' table */
+	struct model_heads info;
 };
 struct weight { const char *name; struct mat w; };
 struct model {
@@ -113,25 +121,30 @@ struct model {
 	int max_in, max_conv, max_inner;           /* of recurrent layers; max_in also of an attention's gate */
 };
 
-/* load */
+/* ---- load: keys.c, bind*.c, make.c, rec.c, rope.c, head.c -------------------------------------------------------- */
+struct alias { const char *from, *to; };       /* tensor `from` fills slot `to` */
+struct made { void *p; size_t n; struct made *next; };   /* pages that hold a tensor made at load */
 int keys_load(struct hparams *hp, const struct file *f, const char *arch, struct lm_err *err);
 /* A number that may be one value or an array with one per layer; *out = def when the key is absent. */
 int keys_layer(int *out, const struct file *f, const char *arch, const char *key, int il, int def, int min,
 	       int max, struct lm_err *err);
-struct alias { const char *from, *to; };       /* tensor `from` fills slot `to` */
 int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias,
 	       const struct model_opt *o, struct lm_err *err);
-struct made { void *p; size_t n; struct made *next; };   /* pages that hold a tensor made at load */
 /* The tensor in memory in type `want`, made by n_threads; a mapped one of that type is given as it lies.  make.c */
-int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data, struct lm_err *err);
+int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data,
+	       struct lm_err *err);
 /* The widths of a recurrent layer, from hparams and the mixer.  rec.c */
 int rec_dims(const struct model *m, struct layer *l, int il, enum mix_kind kind, struct lm_err *err);
 /* inv_freq of a rope with `dims` turning elements, scaled or not; from the arena of m.  NULL: no memory. */
 const double *model_rope_freqs(struct model *m, int dims, double base, bool scaled);
 const double *model_rope_freqs_long(struct model *m, int dims, double base);    /* by LongRoPE's long factors */
-float model_rope_mscale(const struct hparams *hp);
+float model_rope_mscale(const struct hparams *hp);                  /* the factor of cos and sin */
+/* Sizes of the heads from their tensors, before binding; and what the keys say about them, after it. */
+int heads_size(struct model *m, const struct file *f, struct lm_err *err);
+int heads_load(struct model *m, const struct file *f, enum head_act cls_act, struct lm_err *err);
 
-/* One pass: activations, made once per state, and what varies. */
+/* ---- one pass ---------------------------------------------------------------------------------------------------- */
+/* Activations, made once per state, and what varies. */
 struct fwd {
 	const struct model *m;
 	struct state *st;
@@ -165,7 +178,7 @@ typedef void ffn_fn(const struct fwd *f, int il);
 mix_fn mix_attn, mix_mla, mix_mamba, mix_mamba2, mix_conv, mix_delta;
 ffn_fn ffn_dense, ffn_moe;
 
-/* Memory of the sequences. */
+/* ---- memory of the sequences ------------------------------------------------------------------------------------- */
 enum { HEAD_ROWS = 16 };
 struct state {
 	const struct model *m;

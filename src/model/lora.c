@@ -28,7 +28,6 @@ struct lora {
 	int max_rank, max_out;       /* of lin and embd; the head's rows are added in stretches of max_out */
 };
 
-int model_n_lora(const struct model *m) { return m->lora ? m->lora->n : 0; }
 int lora_rank(const struct model *m) { return m->lora ? m->lora->max_rank : 0; }
 int lora_width(const struct model *m) { return m->lora ? m->lora->max_out : 0; }
 

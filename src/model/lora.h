@@ -7,4 +7,3 @@
  * sequences that do not say (struct batch).  The adapters must outlive the model.  LM_EFORMAT naming the tensor whose shape
  * is not the base's; LM_EUNSUPPORTED naming one that the forward pass does not multiply as a matrix. */
 int model_lora(struct model *m, const struct adapter *const *a, const float *weight, int n, struct lm_err *err);
-int model_n_lora(const struct model *m);

@@ -1,6 +1,5 @@
 /* state.c - memory of the sequences: per layer what its mixers need, KV blocks or recurrent state, and the activations of one pass, made once, here. */
 #include "model/layers.h"
-#include <string.h>
 
 enum { LOGIT_ROWS = 16 };                    /* of the device scratch: bounds it for large vocabularies */
 
