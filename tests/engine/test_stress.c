@@ -307,3 +307,30 @@ LM_TEST(stress_ids_without_a_text)
 	assert_int_equal(lm_detokenize(e, ids, 3, true, &text, &n, &err), LM_EINVAL);
 	lm_engine_close(e);
 }
+
+/* Learned positions end: no request may come so far that a pass fails, with all who are in it. */
+LM_TEST(stress_learned_positions_end)
+{
+	static const struct model m = { .path = HF "gpt2" };
+	struct lm_engine *e = engine(&m, NULL, 2, 512, 4096);
+	struct lm_prompt p = { .n_ids = 100, .max_tokens = -1 };
+	struct lm_request *r[2];
+	struct lm_event ev;
+	struct lm_err err = { 0 };
+	static int32_t ids[200];
+	p.ids = ids;
+	lm_sampling_default(&p.sampling);
+	p.sampling.ignore_eos = true;
+	assert_int_equal(lm_info(e)->n_ctx, 128);
+	for (int i = 0; i < 2; i++, p.n_ids = 30) assert_ok(lm_submit(&r[i], e, &p, &err), err);
+	for (int i = 0; i < 2; i++) {
+		do assert_true(lm_next(r[i], &ev, 60000));
+		while (ev.kind == LM_TEXT);
+		if (ev.kind != LM_DONE) fail_msg("%s", ev.err.msg);
+		assert_int_equal(ev.n_prompt + ev.n_out, 128);
+		lm_request_free(r[i]);
+	}
+	p.n_ids = 129;
+	assert_int_equal(lm_submit(&r[0], e, &p, &err), LM_ELIMIT);
+	lm_engine_close(e);
+}
