@@ -53,8 +53,8 @@ struct flight { struct lm_request *r; const struct ask *a; struct got *g; };
 static void make_ask(struct ask *a, const struct model *m, int n_vocab, int ctx)
 {
 	static const float weights[N_W][2] = { { 1, 0 }, { 0, 0 }, { 0.5f, -0.75f }, { 1, 1e-6f } };
-	int trunk = rnd(3), shared = rnd(3) ? rnd(80) : 0, own = 1 + rnd(24);
-	*a = (struct ask){ .n = shared + own, .max = 1 + rnd(30), .rows = rnd(3), .seed = (uint64_t)rnd(1000), .cut = rnd(7) == 0,
+	int trunk = m->lora ? 0 : rnd(3), shared = m->lora ? 40 + rnd(40) : rnd(3) ? rnd(80) : 0, own = 1 + rnd(24);
+	*a = (struct ask){ .n = shared + own, .max = 1 + rnd(30), .rows = rnd(4) % 3, .seed = (uint64_t)rnd(1000), .cut = rnd(7) == 0,
 		           .lora = m->lora && rnd(4), .temperature = rnd(2) ? 0.9f : 0 };
 	memcpy(a->w, weights[rnd(N_W)], sizeof a->w);
 	if (a->n >= ctx) a->n = ctx - 1;
