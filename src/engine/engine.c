@@ -70,6 +70,10 @@ static int choose_ctx(struct lm_engine *e, const struct lm_engine_opt *o, enum d
 	uint64_t have = available();
 	int n = o->n_ctx > 0 ? o->n_ctx : m->n_ctx_train > 0 ? m->n_ctx_train : 4096;
 	if (n > MAX_CTX) n = MAX_CTX;
+	if (m->n_pos && n > m->n_pos) {
+		lm_log(LM_LOG_WARN, "context %d instead of %d: the model knows no further positions", m->n_pos, n);
+		n = m->n_pos;
+	}
 	uint64_t need = state_size(e, blocks(n), kv);
 	if (o->n_ctx > 0) {
 		if (need > have)

@@ -341,6 +341,7 @@ static void fill_info(struct model *m, const struct arch *row)
 	i->n_layer = hp->n_layer;
 	/* the short LongRoPE factors hold up to the original context; without long ones that is all there is */
 	i->n_ctx_train = m->rope_short.base && !m->rope_long.base ? hp->rope.n_ctx_orig : hp->n_ctx_train;
+	i->n_pos = m->pos_embd.base ? m->pos_embd.rows : 0;
 	i->n_ctx_short = m->rope_short.base && m->rope_long.base ? hp->rope.n_ctx_orig : 0;
 	for (int il = 0; il < hp->n_layer; il++) {
 		const struct layer *l = &m->layer[il];

@@ -14,6 +14,7 @@ struct model_info {
 	/* LongRoPE: a sequence of more positions is computed with batch.extended from its first one on; 0: there is no such
 	 * limit.  What was computed without is of no use then. */
 	int n_ctx_short;
+	int n_pos;                   /* learned positions: there is none beyond; 0: no such limit */
 	uint64_t n_params, n_bytes;  /* elements and bytes of all bound tensors */
 	uint64_t token_bytes;        /* weight bytes read for a generated token: head but no embedding */
 	uint64_t token_macs;         /* multiply-adds per prompt token without the head */

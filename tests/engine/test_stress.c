@@ -53,8 +53,8 @@ struct flight { struct lm_request *r; const struct ask *a; struct got *g; };
 static void make_ask(struct ask *a, const struct model *m, int n_vocab, int ctx)
 {
 	static const float weights[N_W][2] = { { 1, 0 }, { 0, 0 }, { 0.5f, -0.75f }, { 1, 1e-6f } };
-	int trunk = rnd(3), shared = rnd(3) ? rnd(80) : 0, own = 1 + rnd(24);
-	*a = (struct ask){ .n = shared + own, .max = 1 + rnd(30), .rows = rnd(3), .seed = (uint64_t)rnd(1000), .cut = rnd(7) == 0,
+	int trunk = m->lora ? 0 : rnd(3), shared = m->lora ? 40 + rnd(40) : rnd(3) ? rnd(80) : 0, own = 1 + rnd(24);
+	*a = (struct ask){ .n = shared + own, .max = 1 + rnd(30), .rows = rnd(4) % 3, .seed = (uint64_t)rnd(1000), .cut = rnd(7) == 0,
 		           .lora = m->lora && rnd(4), .temperature = rnd(2) ? 0.9f : 0 };
 	memcpy(a->w, weights[rnd(N_W)], sizeof a->w);
 	if (a->n >= ctx) a->n = ctx - 1;
@@ -305,5 +305,32 @@ LM_TEST(stress_ids_without_a_text)
 	assert_true(n == 0 && text && !*text);
 	lm_text_free(text);
 	assert_int_equal(lm_detokenize(e, ids, 3, true, &text, &n, &err), LM_EINVAL);
+	lm_engine_close(e);
+}
+
+/* Learned positions end: no request may come so far that a pass fails, with all who are in it. */
+LM_TEST(stress_learned_positions_end)
+{
+	static const struct model m = { .path = HF "gpt2" };
+	struct lm_engine *e = engine(&m, NULL, 2, 512, 4096);
+	struct lm_prompt p = { .n_ids = 100, .max_tokens = -1 };
+	struct lm_request *r[2];
+	struct lm_event ev;
+	struct lm_err err = { 0 };
+	static int32_t ids[200];
+	p.ids = ids;
+	lm_sampling_default(&p.sampling);
+	p.sampling.ignore_eos = true;
+	assert_int_equal(lm_info(e)->n_ctx, 128);
+	for (int i = 0; i < 2; i++, p.n_ids = 30) assert_ok(lm_submit(&r[i], e, &p, &err), err);
+	for (int i = 0; i < 2; i++) {
+		do assert_true(lm_next(r[i], &ev, 60000));
+		while (ev.kind == LM_TEXT);
+		if (ev.kind != LM_DONE) fail_msg("%s", ev.err.msg);
+		assert_int_equal(ev.n_prompt + ev.n_out, 128);
+		lm_request_free(r[i]);
+	}
+	p.n_ids = 129;
+	assert_int_equal(lm_submit(&r[0], e, &p, &err), LM_ELIMIT);
 	lm_engine_close(e);
 }
