@@ -198,6 +198,7 @@ def fp8():
     a = {"a.weight": t["full.weight"]}
     put("bad-fp8-shape", config, a | {"a.weight_scale_inv": normal(1, 3)},
         expect="a.weight_scale_inv: 1x3 scales for 16x256 weights, expected one, one a row or one a block")
+    put("bad-fp8-bare", config, {"a.weight": a["a.weight"]}, expect="a.weight: expected a.weight_scale beside it, which is missing")
     put("bad-fp8-type", config, a | {"a.weight_scale_inv": torch.ones(1, 2, dtype=torch.int32)},
         expect="a.weight_scale_inv: I32, expected scales of F32, F16, BF16, U8 or F8_E8M0")
     put("bad-fp8-inf", config, a | {"a.weight_scale_inv": torch.tensor([[1.0, float("inf")]])},

@@ -3,22 +3,92 @@
 #include <float.h>
 #include <math.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 
-/* jansson reports most failures of memory as errors of syntax, and where a string outgrows its buffer not at all: the
- * string lacks a character.  So failures are remembered here. */
-static _Thread_local bool starved;
+/* jansson's parser does not notice every failure of memory: where a string outgrows its buffer, characters are lost, among
+ * them the closing quote up to which it copies then, over whatever follows.  So it never learns of one: parsing ends
+ * where memory does, by a jump, and what it holds by then is known from a set of addresses. */
+struct parse { void **slot; int bits; size_t n; jmp_buf starved; };
+static _Thread_local struct parse *parsing;
+
+static size_t home(const struct parse *p, const void *m)
+{
+	return (size_t)((uint64_t)(uintptr_t)m * 0x9E3779B97F4A7C15u >> (64 - p->bits));
+}
+
+static void insert(struct parse *p, void *m)
+{
+	size_t mask = ((size_t)1 << p->bits) - 1, i = home(p, m);
+	while (p->slot[i]) i = (i + 1) & mask;
+	p->slot[i] = m;
+}
+
+/* False: no memory for that. */
+static bool keep(struct parse *p, void *m)
+{
+	if (!p->slot || 2 * ++p->n > (size_t)1 << p->bits) {
+		struct parse old = *p;
+		p->bits = old.slot ? old.bits + 1 : 8;
+		p->slot = lm_calloc((size_t)1 << p->bits, sizeof *p->slot);
+		if (!p->slot) {
+			p->slot = old.slot, p->bits = old.bits;
+			return false;
+		}
+		for (size_t i = 0; old.slot && i < (size_t)1 << old.bits; i++)
+			if (old.slot[i]) insert(p, old.slot[i]);
+		lm_free(old.slot);
+	}
+	insert(p, m);
+	return true;
+}
+
+/* Takes m out; what had to move on for it, moves back. */
+static void forget(struct parse *p, const void *m)
+{
+	size_t mask = ((size_t)1 << p->bits) - 1, hole = home(p, m);
+	while (p->slot[hole] && p->slot[hole] != m) hole = (hole + 1) & mask;
+	p->n -= p->slot[hole] != NULL;
+	for (size_t i = (hole + 1) & mask; p->slot[i]; i = (i + 1) & mask)
+		if (((i - home(p, p->slot[i])) & mask) >= ((i - hole) & mask)) p->slot[hole] = p->slot[i], hole = i;
+	p->slot[hole] = NULL;
+}
 
 static void *take(size_t n)
 {
-	void *p = lm_malloc(n);
-	starved |= !p;
-	return p;
+	void *m = lm_malloc(n);
+	if (m && parsing && !keep(parsing, m)) {
+		lm_free(m);
+		m = NULL;
+	}
+	if (!m && parsing) longjmp(parsing->starved, 1);
+	return m;
 }
 
-static void use_our_memory(void) { json_set_alloc_funcs(take, lm_free); }
+static void give(void *m)
+{
+	if (m && parsing && parsing->slot) forget(parsing, m);
+	lm_free(m);
+}
+
+static void use_our_memory(void) { json_set_alloc_funcs(take, give); }
+
+/* json_loadb; with *starved, there was no memory for it. */
+static json_t *load(const char *s, size_t n, json_error_t *e, bool *starved)
+{
+	struct parse p = { 0 };
+	json_t *volatile v = NULL;
+	parsing = &p;
+	*starved = false;
+	if (setjmp(p.starved)) *starved = true;
+	else v = json_loadb(s, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, e);
+	parsing = NULL;
+	for (size_t i = 0; *starved && p.slot && i < (size_t)1 << p.bits; i++) lm_free(p.slot[i]);
+	lm_free(p.slot);
+	return *starved ? NULL : v;
+}
 
 /* jansson recurses by nesting, so a few kilobytes of '[' would cost it the stack. */
 static bool too_deep(const char *s, size_t n)
@@ -44,10 +114,9 @@ json_t *lm_json_parse(const char *s, size_t n, struct lm_err *err)
 		return NULL;
 	}
 	json_error_t e;
-	starved = false;
-	json_t *v = json_loadb(s, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
-	if (v && !starved) return v;
-	json_decref(v);
+	bool starved;
+	json_t *v = load(s, n, &e, &starved);
+	if (v) return v;
 	if (starved)
 		lm_fail(err, LM_ENOMEM, "out of memory for JSON");
 	else
@@ -72,9 +141,10 @@ static size_t odd_number(const char *s, size_t n, const char **is)
 	return k < 19 || (k < n && strchr(".eE", s[k])) ? 0 : k;
 }
 
-static void to_json(const char *s, size_t n, struct lm_buf *b)
+/* How many values and names there are, about. */
+static size_t to_json(const char *s, size_t n, struct lm_buf *b)
 {
-	size_t from = 0, k;
+	size_t from = 0, values = 0, k;
 	const char *is;
 	for (size_t i = 0; i < n; i++) {
 		bool word = i && strchr("0123456789.+-eE", s[i - 1]) && s[i - 1] != '-';   /* inside a number */
@@ -87,15 +157,18 @@ static void to_json(const char *s, size_t n, struct lm_buf *b)
 			from = i + k;
 			i = from - 1;
 		}
+		values += i < n && (s[i] == ',' || s[i] == '[' || s[i] == '{');
 	}
 	lm_buf_add(b, s + from, n - from);
+	return values;
 }
 
 json_t *lm_json_python(const char *s, size_t n, struct lm_err *err)
 {
 	struct lm_buf b = { 0 };
-	to_json(s, n, &b);
-	json_t *v = b.bad ? NULL : lm_json_parse(b.p ? b.p : "", b.n, err);
+	bool many = to_json(s, n, &b) > LM_JSON_VALUES;
+	json_t *v = b.bad || many ? NULL : lm_json_parse(b.p ? b.p : "", b.n, err);
+	if (many) lm_fail(err, LM_ELIMIT, "JSON has more than %d values", LM_JSON_VALUES);
 	if (b.bad) lm_fail(err, LM_ENOMEM, "out of memory for JSON");
 	lm_buf_free(&b);
 	return v;

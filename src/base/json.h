@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #define LM_JSON_DEPTH 128
+#define LM_JSON_VALUES 400000            /* of lm_json_python: settings; a tree takes 100 bytes and more for each */
 
 /* Parses s[0..n), any JSON value.  NULL and a sentence with line and column on error (LM_EFORMAT).
  * Strings may hold U+0000: use json_string_length.  Free with json_decref. */

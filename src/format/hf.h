@@ -70,6 +70,8 @@ const char *hf_source(const struct file *f, const char *name, char *buf, size_t 
 /* hf_open.c: all of it.  gguf_open's sibling. */
 int hf_open(struct file *f, const char *path, struct lm_err *err);
 void hf_close(struct hf *h);                                     /* all but h->f, which the tensors point into */
+/* lm_read_file of a regular file: a pipe in a folder would be waited for. */
+int hf_read(struct lm_buf *text, const char *path, size_t max, struct lm_err *err);
 /* An object in a file, as Python writes it (lm_json_python).  Free with json_decref. */
 int hf_json(const char *path, json_t **out, struct lm_err *err);
 

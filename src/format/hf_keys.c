@@ -301,6 +301,10 @@ int hf_settings(struct hf_map *m)
 	int rc, bad;
 
 	if (!def) return m->err && m->err->code ? m->err->code : LM_ENOMEM;
+	if (text && !json_is_null(text) && !json_is_object(text)) {
+		json_decref(def);
+		return lm_fail(m->err, LM_EFORMAT, "config.json: text_config is %s, expected an object", lm_json_kind(text));
+	}
 	/* not by json_copy and json_object_update_missing, which keep silent about entries they have no memory for */
 	m->cfg = json_object();
 	bad = !m->cfg || json_object_update(m->cfg, json_is_object(text) ? text : m->h->config);

@@ -6,12 +6,20 @@
 
 enum { MAX_JSON = 16 << 20 };
 
+int hf_read(struct lm_buf *text, const char *path, size_t max, struct lm_err *err)
+{
+	struct stat st;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return lm_fail(err, LM_EFORMAT, "%.300s: is not a regular file", path);
+	return lm_read_file(text, path, max, err);
+}
+
 int hf_json(const char *path, json_t **out, struct lm_err *err)
 {
 	struct lm_buf text = { 0 };
 	struct lm_err e;
 	*out = NULL;
-	int rc = lm_read_file(&text, path, MAX_JSON, err);
+	int rc = hf_read(&text, path, MAX_JSON, err);
 	if (!rc && !(*out = lm_json_python(text.p ? text.p : "", text.n, &e)))
 		rc = lm_fail(err, e.code, "%.300s: %s", path, e.msg);
 	if (!rc && !json_is_object(*out)) {

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_JSON = 16 << 20, MAX_DENSE = 4, MAX_NAMES = 4096 };
+enum { MAX_JSON = 1 << 20, MAX_DENSE = 4, MAX_NAMES = 4096 };
 
 struct pipe { struct hf_map *m; int n_dense; bool normalize, pooled; };
 
@@ -132,7 +132,7 @@ static int modules(struct pipe *p)
 	const json_t *v;
 	if (!path) return LM_ENOMEM;
 	if (access(path, F_OK)) return 0;
-	int rc = lm_read_file(&text, path, MAX_JSON, m->err);
+	int rc = hf_read(&text, path, MAX_JSON, m->err);
 	if (!rc && !(list = lm_json_parse(lm_buf_cstr(&text), text.n, m->err))) rc = lm_context(m->err, "%.300s: ", path);
 	if (!rc && !json_is_array(list)) rc = lm_fail(m->err, LM_EFORMAT, "%.300s: expected an array", path);
 	json_array_foreach(list, i, v) if (!rc) rc = module(p, v);
@@ -152,7 +152,7 @@ static int put_strs(struct hf_map *m, const char *name, const char *const *v, in
 static int64_t shorter(int64_t n, const json_t *v)
 {
 	double d = json_number_value(v);
-	return json_is_number(v) && d >= 1 && d < (1 << 28) && d == floor(d) && (!n || d < n) ? (int64_t)d : n;
+	return json_is_number(v) && d >= 1 && d < (1 << 28) && d == floor(d) && (!n || d < (double)n) ? (int64_t)d : n;
 }
 
 /* Where sentence-transformers cuts: its own setting, else the tokenizer's. */

@@ -7,6 +7,7 @@
  *   yarn      attn_factor multiplies the default 0.1 ln(factor) + 1, as in llama.cpp; config.json has the product
  *   longrope  a config's own original_max_position_embeddings goes before the dict's; the ratio is not `factor` there
  *   dynamic   changes nothing up to max_position_embeddings, which is the context that is claimed */
+#include "base/json.h"
 #include "format/hf_map.h"
 #include <math.h>
 #include <stdio.h>
@@ -23,13 +24,21 @@ static const json_t *object(const json_t *v) { return json_is_object(v) ? v : NU
 
 static int find_dicts(struct hf_map *m, struct ropes *r)
 {
-	const json_t *v5 = object(hf_get(m, "rope_parameters")), *v4 = hf_get(m, "rope_scaling");
+	const json_t *v5 = hf_get(m, "rope_parameters"), *v4 = hf_get(m, "rope_scaling"), *type;
 	const json_t *nested = object(json_object_get(v5, "full_attention"));
 
 	if (v4 && !json_is_object(v4))
 		return lm_fail(m->err, LM_EFORMAT, "config.json: rope_scaling is not an object");
+	if (v5 && !json_is_object(v5))
+		return lm_fail(m->err, LM_EFORMAT, "config.json: rope_parameters is not an object");
 	r->local = object(json_object_get(v5, "sliding_attention"));
 	r->all = v4 && json_object_size(v4) ? v4 : nested ? nested : r->local ? NULL : v5;
+	for (int i = 0; i < 4; i++) {
+		type = json_object_get(i % 2 ? r->all : r->local, i < 2 ? "rope_type" : "type");
+		if (type && !json_is_null(type) && !json_is_string(type))
+			return lm_fail(m->err, LM_EFORMAT, "config.json: the type of rope scaling is %s, expected a string",
+				       lm_json_kind(type));
+	}
 	return 0;
 }
 

@@ -165,7 +165,8 @@ static int add_module(struct hf *h, const struct ct *c, struct raw *r, struct lm
 	} else if (r->type == RAW_I8) {
 		if (!scale) rc = lay_need(h, r, base, ".weight_scale", &scale, err);
 		if (!rc) rc = add_bytes(h, r, base, scale, err);
-	} else if (scale && (r->type == RAW_F8_E4M3 || r->type == RAW_F8_E5M2)) {
+	} else if ((r->type == RAW_F8_E4M3 || r->type == RAW_F8_E5M2) && (scale || r->n_dims > 1)) {
+		if (!scale && (rc = lay_need(h, r, base, ".weight_scale", &scale, err))) return rc;
 		if (lay_peer(h, r, base, ".weight_zero_point"))
 			return lm_fail(err, LM_EUNSUPPORTED, "%.150s: 8-bit floats with a zero point, expected none", r->name);
 		rc = f8_add(h, r, strlen(r->name), scale, c->block[0], c->block[1], err);

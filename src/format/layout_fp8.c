@@ -117,6 +117,8 @@ int layout_fp8(struct hf *h, const json_t *config, struct lm_err *err)
 		size_t n = strlen(w->name);
 		s = lay_peer(h, w, n, "_scale_inv");
 		if (!s) s = lay_peer(h, w, n, "_scale");
+		/* bare, they would be taken for the weights */
+		if (!s && w->n_dims > 1 && lay_base(w->name, ".weight")) rc = lay_need(h, w, n, "_scale", &s, err);
 		if (s) rc = f8_add(h, w, n, s, br, bc, err);
 	}
 	lay_drop(h, unused, sizeof unused / sizeof *unused);

@@ -169,16 +169,19 @@ static int plain(struct hf *h, struct raw *r, struct lm_err *err)
 	return hf_add_tensor(h, &t, err);
 }
 
-static const json_t *config_of(const struct hf *h)
+static int config_of(const struct hf *h, const json_t **out, struct lm_err *err)
 {
 	static const char *const names[] = { "quantization_config", "compression_config" };
 	const json_t *text = json_object_get(h->config, "text_config");
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		const json_t *q = json_object_get(h->config, names[i]);
-		if (!json_is_object(q)) q = json_object_get(text, names[i]);
-		if (json_is_object(q)) return q;
+		if (!q || json_is_null(q)) q = json_object_get(text, names[i]);
+		if (!q || json_is_null(q)) continue;
+		*out = q;
+		if (json_is_object(q)) return 0;
+		return lm_fail(err, LM_EFORMAT, "config.json: %s is %s, expected an object", names[i], lm_json_kind(q));
 	}
-	return NULL;
+	return 0;
 }
 
 static int quantised(struct hf *h, const json_t *q, struct lm_err *err)
@@ -194,8 +197,9 @@ static int quantised(struct hf *h, const json_t *q, struct lm_err *err)
 
 int layouts_open(struct hf *h, struct lm_err *err)
 {
-	const json_t *q = config_of(h);
-	int rc = q ? quantised(h, q, err) : 0;
+	const json_t *q = NULL;
+	int rc = config_of(h, &q, err);
+	if (!rc && q) rc = quantised(h, q, err);
 	for (int i = 0; !rc && i < h->n_raw; i++)
 		if (!h->raw[i].used) rc = plain(h, &h->raw[i], err);
 	if (rc) return rc;

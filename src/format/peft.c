@@ -102,7 +102,12 @@ static int read_config(struct peft *p)
 	p->alpha = alpha ? json_number_value(alpha) : 8;                 /* peft's default */
 	if ((alpha && !json_is_number(alpha)) || !isfinite(p->alpha))
 		return lm_fail(p->err, LM_EFORMAT, "lora_alpha is no number");
-	p->rs = json_is_true(json_object_get(p->cfg, "use_rslora"));
+	const json_t *rs = json_object_get(p->cfg, "use_rslora");
+	p->rs = json_is_true(rs);
+	if (rs && !json_is_boolean(rs) && !json_is_null(rs))
+		return lm_fail(p->err, LM_EFORMAT, "use_rslora is %s, expected true or false", lm_json_kind(rs));
+	if (pat && !json_is_object(pat) && !json_is_null(pat))
+		return lm_fail(p->err, LM_EFORMAT, "alpha_pattern is %s, expected an object", lm_json_kind(pat));
 	size_t n = json_is_object(pat) ? json_object_size(pat) : 0;
 	if (n > MAX_PATTERNS) return lm_fail(p->err, LM_ELIMIT, "alpha_pattern has %zu entries, at most %d are read", n, MAX_PATTERNS);
 	p->by_name = lm_calloc(n, sizeof *p->by_name);
@@ -118,12 +123,21 @@ static int read_config(struct peft *p)
 	return 0;
 }
 
-static double alpha_of(const struct peft *p, const char *module)
+/* A pattern that reaches the limit ends the reading: thousands of them, asked for every module, would take hours. */
+static int alpha_of(const struct peft *p, const char *module, double *out)
 {
-	for (int i = 0; i < p->n_by_name; i++)
-		if (pcre2_match(p->by_name[i].re, (PCRE2_SPTR)module, strlen(module), 0, 0, p->match, p->limits) >= 0)
-			return p->by_name[i].alpha;
-	return p->alpha;
+	*out = p->alpha;
+	for (int i = 0; i < p->n_by_name; i++) {
+		int rc = pcre2_match(p->by_name[i].re, (PCRE2_SPTR)module, strlen(module), 0, 0, p->match, p->limits);
+		if (rc >= 0) {
+			*out = p->by_name[i].alpha;
+			return 0;
+		}
+		if (rc == PCRE2_ERROR_NOMEMORY) return no_memory(p);
+		if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
+			return lm_fail(p->err, LM_ELIMIT, "alpha_pattern: its pattern number %d takes too long to match", i + 1);
+	}
+	return 0;
 }
 
 /* ---- tensors -------------------------------------------------------------------------------------------------- */
@@ -184,10 +198,12 @@ static const struct tensor *keep(struct peft *p, const struct tensor *t)
 	return k;
 }
 
-static float scale_of(const struct peft *p, const char *module, int64_t r)
+static int scale_of(const struct peft *p, const char *module, int64_t r, float *out)
 {
-	double alpha = alpha_of(p, module);
-	return (float)(alpha / (p->rs ? sqrt((double)r) : (double)r));
+	double alpha;
+	int rc = alpha_of(p, module, &alpha);
+	*out = (float)(alpha / (p->rs ? sqrt((double)r) : (double)r));
+	return rc;
 }
 
 /* DoRA: lengths of rows, [out] or [out, 1], a row each here. */
@@ -224,8 +240,9 @@ static int take_pair(struct peft *p, const struct tensor *a, const char *module)
 	int n = kept ? peft_map_tensor(p->map, weight, kept, false, out, MAX_OUT, p->err) : no_memory(p);
 	if (n < 0) return n;
 	for (int i = 0; i < n; i++) {
-		struct low_rank r = { .name = out[i].name, .a = *a, .b = out[i], .scale = scale_of(p, module, a->dim[0]) };
-		int rc = size ? take_size(p, size, weight, &r, i, n) : 0;
+		struct low_rank r = { .name = out[i].name, .a = *a, .b = out[i] };
+		int rc = scale_of(p, module, a->dim[0], &r.scale);
+		if (!rc && size) rc = take_size(p, size, weight, &r, i, n);
 		r.b.name = b->name;
 		if (rc || (rc = adapter_low(p->a, &r, p->err))) return rc;
 	}
@@ -256,7 +273,7 @@ static int take_embed(struct peft *p, const struct tensor *a, const char *module
 	r.name = out[0].name;
 	r.a.name = a->name;
 	r.b = *b;
-	r.scale = scale_of(p, module, a->dim[0]);
+	if ((rc = scale_of(p, module, a->dim[0], &r.scale))) return rc;
 	return adapter_low(p->a, &r, p->err);
 }
 

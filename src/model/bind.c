@@ -228,6 +228,8 @@ int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int r
 	const void *data;
 	int rc;
 
+	if (type == DT_I8 || type == DT_I16 || type == DT_I32 || type == DT_I64)     /* decoded they would be, to nonsense */
+		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s, expected floats or a quantised type", t->name, info->name);
 	if (!info || stride < 0 || !m->be->op->has(m->be, type))
 		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies",
 			       t->name, info ? info->name : "unknown", m->be->name);

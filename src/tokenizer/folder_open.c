@@ -75,10 +75,8 @@ bool folder_has_tokenizer(const char *dir)
 	char path[FOLDER_MAX_PATH];
 	const char *base;
 	enum kind kind;
-	struct folder *f = lm_calloc(1, sizeof *f);
-	bool yes = f && !take_path(f, dir, &base, NULL) && !base && !find_file(f, path, &kind, NULL);
-	lm_free(f);
-	return yes;
+	struct folder f = { 0 };                           /* not of the heap: to have no memory is no answer */
+	return !take_path(&f, dir, &base, NULL) && !base && !find_file(&f, path, &kind, NULL);
 }
 
 static int load_spm(struct tok **out, struct folder *f, const char *path, struct lm_err *err)

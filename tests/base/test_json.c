@@ -53,6 +53,36 @@ LM_TEST(json_of_python)
 	}
 }
 
+LM_TEST(json_of_python_is_bounded)
+{
+	struct lm_err e = { 0 };
+	struct lm_buf b = { 0 };
+	lm_buf_char(&b, '[');
+	for (int i = 0; i < LM_JSON_VALUES + 1; i++) lm_buf_str(&b, "0,");
+	lm_buf_str(&b, "0]");
+	assert_null(lm_json_python(b.p, b.n, &e));
+	assert_int_equal(e.code, LM_ELIMIT);
+	lm_buf_free(&b);
+}
+
+/* What jansson took and gave back in a parse, many times over: duplicates, growing strings, tables and objects. */
+LM_TEST(json_tracks_memory)
+{
+	struct lm_err e = { 0 };
+	struct lm_buf b = { 0 };
+	lm_buf_char(&b, '{');
+	for (int i = 0; i < 20000; i++) lm_buf_fmt(&b, "\"%d\":[%d,\"%0*d\"],", i % 7000, i, i % 900 + 1, i);
+	lm_buf_str(&b, "\"end\":[]}");
+	json_t *v = lm_json_parse(b.p, b.n, &e);
+	assert_non_null(v);
+	assert_int_equal(json_object_size(v), 7001);
+	assert_int_equal(json_integer_value(json_array_get(json_object_get(v, "6999"), 0)), 13999);
+	json_decref(v);
+	assert_null(lm_json_parse(b.p, b.n - 1, &e));
+	assert_int_equal(e.code, LM_EFORMAT);
+	lm_buf_free(&b);
+}
+
 LM_TEST(json_limits_nesting_before_recursion)
 {
 	enum { N = 1000000 };

@@ -137,6 +137,26 @@ class Encoders(Case):
                 f.write(value if isinstance(value, str) else json.dumps(value))
         return d
 
+    def test_out_of_memory_is_4(self):
+        good = 0
+        for n in [*range(1, 900, 11), 481, "100+", "500+"]:
+            rc, out, err = run("embed", "-m", at("embed"), "one two", "-t", "1", env={"LM_FAIL_ALLOC": str(n)})
+            self.assertIn(rc, (0, 4), f"allocation {n}: {err}")
+            self.assertEqual(err.count("\n"), 1 if rc else 0, err)
+            good += rc == 0
+        self.assertGreater(good, 1)
+
+    def test_a_pipe_is_no_setting(self):
+        d = self.change()
+        for name in ("config.json", "modules.json"):
+            path = os.path.join(d, name)
+            if os.path.exists(path):
+                os.remove(path)
+            os.mkfifo(path)
+            self.fails(3, name + ": is not a regular file", "embed", "-m", d, "a")
+            os.remove(path)
+            shutil.copy(os.path.join(at("embed"), name), path)
+
     def test_pipelines_that_are_wrong(self):
         step = lambda kind, path: [{"idx": 0, "name": "0", "path": path, "type": "sentence_transformers.models." + kind}]
         self.fails(3, "LSTM", "embed", "-m", self.change(modules=step("LSTM", "x")), "a")

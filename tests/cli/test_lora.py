@@ -60,7 +60,8 @@ class Lora(Case):
         for change, want in (({"peft_type": "LOHA"}, "peft_type LOHA"), ({"peft_type": None}, "peft_type is missing"),
                              ({"trainable_token_indices": [1]}, "trainable_token_indices"), ({"lora_bias": True}, "lora_bias"),
                              ({"layer_replication": [[0, 4]]}, "layer_replication"), ({"lora_alpha": "4"}, "lora_alpha is no number"),
-                             ({"alpha_pattern": {"q_proj": "x"}}, "is no number"), ({"alpha_pattern": {"(": 1}}, "no regular expression"),
+                             ({"alpha_pattern": {"q_proj": "x"}}, "is no number"), ({"alpha_pattern": {"(.|.)*[A-Z]": 1}}, "takes too long"),
+                             ({"alpha_pattern": [1]}, "alpha_pattern is an array"), ({"use_rslora": "yes"}, "use_rslora is a string"), ({"alpha_pattern": {"(": 1}}, "no regular expression"),
                              ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights \"pissa_niter_4\"")):
             with tempfile.TemporaryDirectory() as d:
                 shutil.copy(os.path.join(A, "adapter_model.safetensors"), d)

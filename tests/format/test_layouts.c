@@ -175,5 +175,5 @@ LM_TEST(layouts_name_what_is_wrong)
 		end(&o);
 	}
 	json_decref(all);
-	assert_int_equal(n, 47);
+	assert_int_equal(n, 48);
 }

@@ -94,6 +94,7 @@ LM_TEST(folder_errors)
 		{ "qwen2", "{'intermediate_size':25}", NULL, NULL, LM_EFORMAT, "model.layers.0.mlp.gate_proj.weight: 24x32, expected 25x32" },
 		{ "qwen2", "{'vocab_size':49}", NULL, NULL, LM_EFORMAT, "model.embed_tokens.weight: 48 rows, expected the vocab_size" },
 		{ "gpt2", "{'n_inner':32}", NULL, NULL, LM_EFORMAT, "h.0.mlp.c_fc.weight: 24x32, expected 32x32" },
+		{ "qwen2", "{}", "\"BF16\"", "\"I16\" ", LM_EUNSUPPORTED, "type i16, expected floats" },
 		/* the family */
 		{ "qwen2", "{'architectures':['Qwen9ForCausalLM']}", NULL, NULL, LM_EUNSUPPORTED, "\"Qwen9ForCausalLM\" is not one that lmrun runs" },
 		{ "qwen2", "{'architectures':[7]}", NULL, NULL, LM_EFORMAT, "architectures holds no strings" },
@@ -116,6 +117,10 @@ LM_TEST(folder_errors)
 		{ "qwen2", "{'rope_parameters':{'rope_type':'yarn','factor':-1}}", NULL, NULL, LM_EFORMAT, "factor of -1" },
 		{ "qwen2", "{'rope_scaling':{'rope_type':'linear'}}", NULL, NULL, LM_EFORMAT, "without a factor" },
 		{ "qwen2", "{'rope_scaling':7}", NULL, NULL, LM_EFORMAT, "rope_scaling is not an object" },
+		{ "qwen2", "{'rope_parameters':7}", NULL, NULL, LM_EFORMAT, "rope_parameters is not an object" },
+		{ "qwen2", "{'rope_parameters':{'rope_type':5}}", NULL, NULL, LM_EFORMAT, "type of rope scaling is a number" },
+		{ "qwen2", "{'text_config':'x'}", NULL, NULL, LM_EFORMAT, "text_config is a string" },
+		{ "qwen2", "{'quantization_config':'awq'}", NULL, NULL, LM_EFORMAT, "quantization_config is a string" },
 		{ "qwen2", "{'rope_parameters':{'rope_theta':0}}", NULL, NULL, LM_EFORMAT, "rope_theta 0" },
 		{ "qwen2", "{'partial_rotary_factor':0.01}", NULL, NULL, LM_EFORMAT, "partial_rotary_factor" },
 		{ "llama-llama3", "{'rope_scaling':{'rope_type':'llama3','factor':8,'low_freq_factor':4,'high_freq_factor':1}}", NULL, NULL,
