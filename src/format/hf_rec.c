@@ -552,7 +552,11 @@ static int qwen3next_keys_of(struct hf_map *m)
 	int64_t n = 0, dim = 0, every = 4;
 	char kind[MAX_LAYERS];
 	uint8_t recurs[MAX_LAYERS];
-	int rc;
+	bool bias = false;
+	int rc = hf_flag(m, "attention_bias", &bias);
+
+	if (rc < 0) return rc;
+	if (bias) return hf_refuse(m, "attention_bias is true, which lmrun does not compute with a gate on attention");
 
 	if ((rc = hf_int(m, "linear_num_value_heads", &n)) < 0 || (rc = hf_int(m, "linear_value_head_dim", &dim)) < 0 ||
 	    (rc = hf_int(m, "full_attention_interval", &every)) < 0)
