@@ -151,7 +151,33 @@ def all_cases(mt):
     for name in ("tiny_moe", "tiny_rec"):
         if importlib.util.find_spec(name):
             cases |= importlib.import_module(name).CASES
-    return cases
+    return cases | later(mt)
+
+
+def own_head(c):
+    """A fine-tune whose head is no longer the table, with a config that still says so."""
+    old_style(c)
+    c["tie_word_embeddings"] = True
+
+
+def later(mt):
+    """Last, since the seeds are counted: what random configurations found."""
+    import tiny_moe as moe
+    out = {}
+
+    def case(name, cls, kw, **more):
+        out[name] = dict(config=lambda: cls(**mt.BASE | kw | dict(attn_implementation="eager"))) | more
+
+    few = dict(num_key_value_heads=mt.NKV, moe_intermediate_size=12, num_experts=3, num_experts_per_tok=2, use_sliding_window=True,
+               sliding_window=6)
+    routed = dict(fill=moe.fill, clear=moe.clear)
+    case("llama-untied", tf.LlamaConfig, dict(num_hidden_layers=1, num_key_value_heads=mt.NKV), edit=own_head)
+    case("qwen2moe-window", tf.Qwen2MoeConfig, few | dict(num_hidden_layers=3, shared_expert_intermediate_size=12, max_window_layers=2),
+         edit=no_types, **routed)
+    case("qwen3moe-window", tf.Qwen3MoeConfig, few | dict(head_dim=16, max_window_layers=2), edit=old_style, **routed)
+    case("deepseek2-epsilon", tf.DeepseekV3Config, moe.MLA | dict(num_hidden_layers=1, first_k_dense_replace=0, q_lora_rank=20, n_group=1,
+         topk_group=1, rms_norm_eps=1e-3), buffers=moe.biased, **routed)
+    return out
 
 
 def randomise(model, case, seed):

@@ -158,8 +158,8 @@ static int distilbert_keys(struct hf_map *m) { return hf_put_str(m, "classifier.
 static int nomic_pick(struct hf_map *m)
 {
 	static const char *const off[] = { "prenorm", "use_rms_norm", "parallel_block", "rotary_emb_interleaved", "causal" };
-	double part = 1;
-	int64_t every = 0;
+	double part = 1, factor = 0;
+	int64_t every = 0, trained = 2048;
 	int rc = must_say(m, "activation_function", "swiglu");
 	if (!rc) rc = must_say(m, "hidden_act", "silu");
 	for (int i = 0; i < 5 && !rc; i++) rc = hf_must(m, off[i], false);
@@ -167,6 +167,9 @@ static int nomic_pick(struct hf_map *m)
 	if ((rc = hf_int(m, "moe_every_n_layers", &every)) < 0) return rc;
 	if (every) return hf_refuse(m, "moe_every_n_layers is set, which lmrun does not compute");
 	if (part != 1) return hf_refuse(m, "rotary_emb_fraction is not 1, which lmrun does not compute");
+	/* a base that grows with the text, beyond what was trained */
+	if ((rc = hf_num(m, "rotary_scaling_factor", &factor)) < 0 || (rc = hf_int(m, "max_trained_positions", &trained)) < 0) return rc;
+	if (factor && trained > 0 && trained < m->n_ctx) m->n_ctx = trained;
 	if (!hf_get(m, "layer_norm_eps|layer_norm_epsilon") && json_object_set_new(m->cfg, "layer_norm_eps", json_real(1e-12)))
 		return lm_fail(m->err, LM_ENOMEM, "config.json: out of memory");
 	if (!hf_get(m, "rope_parameters|rope_theta|rotary_emb_base") && json_object_set_new(m->cfg, "rope_theta", json_real(1000)))

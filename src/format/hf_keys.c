@@ -413,7 +413,10 @@ static int put_pattern(struct hf_map *m, bool *any)
 	else if (!types && (rc = dim(m, &period, "sliding_window_pattern", -1, 1024))) return rc;
 	if ((rc = dim(m, &from, "max_window_layers", -1, 1 << 20))) return rc;
 	for (int64_t il = 0; il < m->n_layer; il++) {
-		rc = types ? slides(m, types, il) : m->fam->window == HF_FROM ? il >= from : period > 0 && (il + 1) % period != 0;
+		if (types) rc = slides(m, types, il);
+		else if (m->fam->window == HF_FROM) rc = il >= from;
+		else if (m->fam->window == HF_BEFORE) rc = il < from && il % 2 == 0;
+		else rc = period > 0 && (il + 1) % period != 0;
 		if (rc < 0) return rc;
 		local[il] = (uint8_t)rc;
 		*any |= rc > 0;
@@ -425,14 +428,14 @@ static int put_window(struct hf_map *m)
 {
 	enum hf_window kind = m->fam->window;
 	int64_t n = 0;
-	bool on = kind != HF_FROM, any = true;
+	bool asked = kind == HF_FROM || kind == HF_BEFORE || kind == HF_USED, on = !asked, any = true;
 	int rc;
 
 	if (kind == HF_FULL) return 0;
 	if ((rc = dim(m, &n, "sliding_window", -1, INT32_MAX))) return rc;
-	if (kind == HF_FROM && (rc = hf_flag(m, "use_sliding_window", &on)) < 0) return rc;
+	if (asked && (rc = hf_flag(m, "use_sliding_window", &on)) < 0) return rc;
 	if (!on) n = 0;
-	if (n && kind != HF_ALL && (rc = put_pattern(m, &any))) return rc;
+	if (n && kind != HF_ALL && kind != HF_USED && (rc = put_pattern(m, &any))) return rc;
 	/* where positions depend on it (cohere2), a window that no layer has still counts */
 	return hf_put_int(m, "attention.sliding_window", any || kind == HF_EVERY ? n : 0);
 }

@@ -268,10 +268,35 @@ int hf_stack(struct hf_map *m, const struct tensor *t, const char *to, int layer
 	return rc ? rc : hf_emit(m, &out, to);
 }
 
+/* The checkpoint's embedding table; NULL: none. */
+static const struct tensor *embedding(const struct hf_map *m)
+{
+	const struct hf_name *const tables[] = { m->fam->names, m->fam->base };
+	char name[96];
+
+	for (int i = 0; i < 2; i++)
+		for (const struct hf_name *r = tables[i]; r && r->from; r++) {
+			if (!r->to || strcmp(r->to, "token_embd")) continue;
+			snprintf(name, sizeof name, "%s.weight", r->from);
+			return hf_find(m, name);
+		}
+	return NULL;
+}
+
+/* A head that was saved beside its table and has other values is one of its own, whatever the config says; so does
+ * transformers have it. */
+static bool is_table(const struct hf_map *m, const struct tensor *head)
+{
+	const struct tensor *t = embedding(m);
+
+	if (!t || !t->data || !head->data || t->type != head->type || t->size != head->size) return true;
+	return t->data == head->data || !memcmp(t->data, head->data, t->size);
+}
+
 int hf_head(struct hf_map *m, const struct tensor *t, const char *to, int layer, int expert)
 {
 	(void)layer, (void)expert;
-	return m->tied && strcmp(to, "output.bias") ? 0 : hf_emit(m, t, to);
+	return m->tied && strcmp(to, "output.bias") && is_table(m, t) ? 0 : hf_emit(m, t, to);
 }
 
 static bool is_norm_weight(const char *to)

@@ -20,7 +20,7 @@ hf_op hf_neg_exp;            /* -exp(w), f32 */
 hf_op hf_transpose;          /* [in, out], as GPT-2's Conv1D */
 hf_op hf_regroup;            /* fused rows per key head [q.. k v] -> [Q; K; V]; weight or bias */
 hf_op hf_stack;              /* '@' = 0 emits all n_head (or n_kv, for "attn_k...") vectors as one matrix */
-hf_op hf_head;               /* output projection: its weight is ignored when tied */
+hf_op hf_head;               /* output projection: ignored when tied and the same values */
 hf_op hf_conv;               /* depthwise convolution [C, 1, K] -> [C, K] */
 hf_op hf_gate_up;            /* rows of the gate, then as many of up; `to` has "ffn_up" in it, the gate gets "ffn_gate" */
 
@@ -32,7 +32,9 @@ enum hf_window {
 	HF_FULL,             /* sliding_window is not asked */
 	HF_ALL,              /* every layer, when sliding_window is not null */
 	HF_EVERY,            /* layer_types, else all but every sliding_window_pattern-th (default: period) */
-	HF_FROM              /* layer_types, else those from max_window_layers on; nothing without use_sliding_window */
+	HF_FROM,             /* layer_types, else those from max_window_layers on; nothing without use_sliding_window */
+	HF_BEFORE,           /* the same, but every second layer before max_window_layers */
+	HF_USED              /* every layer, with use_sliding_window */
 };
 enum hf_flag {
 	HF_UNPERMUTED = 1 << 0,  /* GGUF's q and k rows are in pairs, the checkpoint's in halves */

@@ -4,6 +4,7 @@
  * GOTCHAS
  *   gpt-oss   gate and up alternate in the rows of gate_up_proj; a save in bf16 has it transposed, one in MXFP4 not
  *   DeepSeek  kv_b_proj holds keys and values per head; keys' part is presented transposed, as GGUF has it
+ *   epsilon   that of the latents' norms is 1e-6 whatever rms_norm_eps says: a key of ours where they differ
  *   norms     DeepSeek V2's class ignores norm_topk_prob, and groups unless topk_method says so
  *   layers    beyond num_hidden_layers (multi-token prediction) are skipped */
 #include "format/hf_map.h"
@@ -230,9 +231,11 @@ static int deepseek_keys_of(struct hf_map *m)
 {
 	struct mla d;
 	bool pairs = true;
+	double eps = 1e-6;
 	int rc;
 
-	if ((rc = mla_dims(m, &d))) return rc;
+	if ((rc = mla_dims(m, &d)) || (rc = hf_num(m, "rms_norm_eps", &eps)) < 0) return rc;
+	if (eps != 1e-6 && (rc = hf_put_num(m, "attention.latent_norm_rms_epsilon", 1e-6))) return rc;
 	if ((rc = hf_must(m, "attention_bias", false)) || (rc = hf_flag(m, "rope_interleave", &pairs)) < 0) return rc;
 	if (!pairs && (rc = hf_put_bool(m, "rope.interleaved", false))) return rc;
 	if (d.lora_q && (rc = hf_put_int(m, "attention.q_lora_rank", d.lora_q))) return rc;
@@ -375,13 +378,13 @@ const struct hf_family hf_moe_families[] = {
 	              "'intermediate_size':14336,'max_position_embeddings':131072,'rms_norm_eps':1e-5,'rope_theta':1000000,"
 	              "'num_local_experts':8,'num_experts_per_tok':2}" },
 	{ .arch = { "Qwen2MoeForCausalLM" }, .type = { "qwen2_moe" }, .gguf = "qwen2moe",
-	  .names = hf_mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_FROM,
+	  .names = hf_mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_BEFORE,
 	  .defaults = "{'hidden_size':2048,'num_hidden_layers':24,'num_attention_heads':16,'num_key_value_heads':16,"
 	              "'intermediate_size':5632,'max_position_embeddings':32768,'rms_norm_eps':1e-6,'max_window_layers':28,"
 	              "'sliding_window':4096,'moe_intermediate_size':1408,'shared_expert_intermediate_size':5632,"
 	              "'num_experts_per_tok':4,'num_experts':60,'norm_topk_prob':false}" },
 	{ .arch = { "Qwen3MoeForCausalLM" }, .type = { "qwen3_moe" }, .gguf = "qwen3moe",
-	  .names = hf_mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_FROM,
+	  .names = hf_mlp_names, .base = hf_llama_names, .keys = qwen_keys, .act = "silu", .window = HF_USED,
 	  .defaults = "{'hidden_size':2048,'num_hidden_layers':24,'num_attention_heads':32,'num_key_value_heads':4,"
 	              "'intermediate_size':6144,'max_position_embeddings':32768,'rms_norm_eps':1e-6,'max_window_layers':28,"
 	              "'sliding_window':4096,'moe_intermediate_size':768,'num_experts_per_tok':8,'norm_topk_prob':false}" },

@@ -518,6 +518,8 @@ static int qwen3next_keys_of(struct hf_map *m)
 	uint8_t recurs[HF_MAX_LAYERS];
 	int rc;
 
+	if ((rc = hf_must(m, "attention_bias", false))) return rc;
+
 	if ((rc = hf_int(m, "linear_num_value_heads", &n)) < 0 || (rc = hf_int(m, "linear_value_head_dim", &dim)) < 0 ||
 	    (rc = hf_int(m, "full_attention_interval", &every)) < 0)
 		return rc;

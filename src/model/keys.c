@@ -43,6 +43,7 @@ static const struct key keys[] = {
 	{ "attention.kv_lora_rank", K_INT, AT(mla.lora_kv), 0, MAX_HEAD_DIM, 0, false },
 	{ "attention.key_length_mla", K_INT, AT(mla.dim_k), 0, MAX_HEAD_DIM, 0, false },
 	{ "attention.value_length_mla", K_INT, AT(mla.dim_v), 0, MAX_HEAD_DIM, 0, false },
+	{ "attention.latent_norm_rms_epsilon", K_F32, AT(mla.eps), 0, 1, -1, false },    /* ours */
 	{ "use_parallel_residual", K_BOOL, AT(parallel), 0, 1, 1, false },
 	{ "rope.dimension_count", K_INT, AT(rope.dims), 0, MAX_HEAD_DIM, 0, false },
 	{ "rope.freq_base", K_F32, AT(rope.base), TINY, 1e15, 10000, false },

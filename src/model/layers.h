@@ -31,7 +31,8 @@ struct hparams {
 	struct moe moe;                            /* n_expert 0: dense */
 	int gating, renorm;                        /* keys expert_gating_func (0: not said), expert_weights_norm (-1) */
 	int n_ff_exp, n_ff_shexp, n_shared;        /* widths of an expert, of the shared one; shared ones in its width */
-	struct { int lora_q, lora_kv, dim_k, dim_v; } mla;   /* lora_kv 0: no latent attention; dims of a head as trained */
+	/* lora_kv 0: no latent attention; dims of a head as trained; eps of the latents' norms, < 0: as elsewhere */
+	struct { int lora_q, lora_kv, dim_k, dim_v; float eps; } mla;
 	struct {
 		int dims, n_ctx_orig;                  /* dims 0: the whole head */
 		float base, base_local, factor, attn_factor, yarn_attn_factor, beta_fast, beta_slow;

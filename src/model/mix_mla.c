@@ -9,6 +9,13 @@
  *   norm     of c before it is cached; k_rope has none */
 #include "model/layers.h"
 
+/* The latents' norms have an epsilon of their own in a folder. */
+static void norm(const struct fwd *f, struct mat x, const struct normw *n)
+{
+	float eps = f->m->hp.mla.eps < 0 ? f->m->hp.eps : f->m->hp.mla.eps;
+	f->be->op->norm(f->be, x, x, &n->w, NULL, f->m->hp.norm, eps, 0);
+}
+
 /* The query heads as trained, [n_head][nope | rope], in f->u. */
 static struct mat queries(const struct fwd *f, const struct layer *l)
 {
@@ -20,7 +27,7 @@ static struct mat queries(const struct fwd *f, const struct layer *l)
 		return q;
 	}
 	fwd_linear(f, &(struct lin){ a, &l->mla.q_a, NULL, 1 }, 1, f->h);
-	fwd_norm(f, a, a, &l->mla.q_norm);
+	norm(f, a, &l->mla.q_norm);
 	fwd_linear(f, &(struct lin){ q, &l->mla.q_b, NULL, 1 }, 1, a);
 	return q;
 }
@@ -42,7 +49,7 @@ void mix_mla(const struct fwd *f, int il)
 	struct lin kv[2] = { { mat_cols(k, 0, rope), &w_rope, NULL, 1 }, { c, &w_c, NULL, 1 } };
 
 	fwd_linear(f, kv, 2, f->h);
-	fwd_norm(f, c, c, &l->mla.kv_norm);
+	norm(f, c, &l->mla.kv_norm);
 	for (int h = 0; h < a->n_head; h++) {
 		struct mat w = mat_rows(l->mla.k_b, h * lora, lora);
 		op->gather(f->be, head(q, h, a->dim_k, 0, rope), head(raw, h, hp->mla.dim_k, nope, rope), NULL);

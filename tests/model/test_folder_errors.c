@@ -130,6 +130,7 @@ LM_TEST(folder_errors)
 		{ "falcon", "{'alibi':true}", NULL, NULL, LM_EUNSUPPORTED, "alibi is true" },
 		{ "phi2", "{'qk_layernorm':true}", NULL, NULL, LM_EUNSUPPORTED, "qk_layernorm is true" },
 		{ "gemma3", "{'use_bidirectional_attention':true}", NULL, NULL, LM_EUNSUPPORTED, "use_bidirectional_attention" },
+		{ "qwen3next", "{'attention_bias':true}", NULL, NULL, LM_EUNSUPPORTED, "attention_bias is true" },
 		{ "smollm3", "{'no_rope_layers':[1]}", NULL, NULL, LM_EFORMAT, "no_rope_layers" },
 	};
 
