@@ -131,7 +131,11 @@ LM_TEST(layouts_are_what_their_libraries_read)
 			if (strcmp(quant_info(t->type)->name, json_string_value(type)))
 				fail_msg("%s: %s is %s, expected %s", name, weight, quant_info(t->type)->name, json_string_value(type));
 		}
-		for (int i = 0; i < o.h.n_t; i++) sorted += compare_sorted(name, &o.h.t[i]);
+		for (int i = 0; i < o.h.n_t; i++) {
+			const struct tensor *t = &o.h.t[i], *from = t->how ? t->how->from : t;
+			sorted += compare_sorted(name, t);
+			if (!from || !from->data || from->size < t->size / 8) fail_msg("%s: %s: file_done does not find its bytes", name, t->name);
+		}
 		for (int i = 0; i < o.h.n_t; i++) {
 			char of[100];
 			const struct tensor *gold = &o.h.t[i];
