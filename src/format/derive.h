@@ -8,7 +8,7 @@
 typedef int derive_fn(const struct derived *d, int64_t row, int64_t n, void *dst, struct lm_err *err);
 struct derived {                     /* first member of what a derivation needs to know; lives in the file's arena */
 	derive_fn *rows;
-	const struct tensor *from;   /* the tensor it is made of, NULL: raw bytes */
+	const struct tensor *from;   /* the tensor it is made of; of a layout: only name, data and size of its largest part */
 };
 
 /* The weights of t with their columns sorted, in a type that their own order does not allow (layout_int.c): column i of the

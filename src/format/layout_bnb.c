@@ -137,7 +137,7 @@ static int add_4bit(struct hf *h, struct raw *r, size_t base, bool nf4, const js
 	f.cols = dim[n_dims - 1];
 	f.type = pick_type(&f, nf4);
 	q->used = absmax->used = r->used = true;
-	return lay_add(h, r, base, "", f.type, n_dims, dim, &f, sizeof f, err);
+	return lay_add(h, q, base, "", f.type, n_dims, dim, &f, sizeof f, err);
 }
 
 /* ---- int8 ------------------------------------------------------------------------------------------------- */
@@ -182,7 +182,7 @@ static int add_int8(struct hf *h, struct raw *scb, size_t base, struct lm_err *e
 	f.type = f.cols % 32 ? DT_F32 : DT_BNB8;
 	q->used = scb->used = true;
 	if (format) format->used = true;
-	return lay_add(h, scb, base, ".weight", f.type, 2, q->dim, &f, sizeof f, err);
+	return lay_add(h, q, base, ".weight", f.type, 2, q->dim, &f, sizeof f, err);
 }
 
 int layout_bnb(struct hf *h, const json_t *config, struct lm_err *err)

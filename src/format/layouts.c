@@ -123,11 +123,14 @@ int lay_add(struct hf *h, const struct raw *r, size_t base, const char *suffix, 
 		return lm_fail(err, LM_EFORMAT, "%.150s: weights of %s, expected every dimension to be 1 or more", r->name,
 		               lay_dims(shape, sizeof shape, n_dims, dim));
 	char *name = lm_new(h->f->arena, char, base + strlen(suffix) + 1);
-	void *how = lm_alloc(h->f->arena, 1, bytes, 16);
-	if (!name || !how) return lm_fail(err, LM_ENOMEM, "%.300s: out of memory", h->dir);
+	struct derived *how = lm_alloc(h->f->arena, 1, bytes, 16);
+	struct tensor *from = lm_new(h->f->arena, struct tensor, 1);
+	if (!name || !how || !from) return lm_fail(err, LM_ENOMEM, "%.300s: out of memory", h->dir);
 	memcpy(name, r->name, base);
 	memcpy(name + base, suffix, strlen(suffix) + 1);
 	memcpy(how, d, bytes);
+	*from = (struct tensor){ .name = r->name, .data = r->data, .size = r->size };     /* for file_done */
+	how->from = from;
 	t.name = name;
 	t.how = how;
 	return hf_add_tensor(h, &t, err);

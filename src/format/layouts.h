@@ -35,7 +35,7 @@ static inline uint32_t lay_u32(const uint8_t *p)
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-/* Adds the tensor r->name[0..base) + suffix, made by *d (whose first member is struct derived; `bytes` of it are copied
+/* Adds the tensor r->name[0..base) + suffix, made by *d mostly of r (whose first member is struct derived; `bytes` of it are copied
  * into the arena).  LM_EFORMAT when a dimension is 0. */
 int lay_add(struct hf *h, const struct raw *r, size_t base, const char *suffix, enum dtype type, int n_dims,
             const int64_t *dim, const void *d, size_t bytes, struct lm_err *err);

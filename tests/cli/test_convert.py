@@ -14,10 +14,10 @@ class Convert(Case):
         self.out = os.path.join(self.dir.name, "out.gguf")
         self.addCleanup(self.dir.cleanup)
 
-    def folder(self, name, vocab=48):
+    def folder(self, name, vocab=48, root=TINY):
         """A tiny folder with a tokenizer of as many tokens as it has rows."""
         d = os.path.join(self.dir.name, name)
-        shutil.copytree(os.path.join(TINY, name), d)
+        shutil.copytree(os.path.join(root, name), d)
         letters = [chr(0x21 + i) for i in range(vocab - 1)] + ['!"']
         with open(os.path.join(d, "tokenizer.json"), "w") as f:
             json.dump({"version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None, "decoder": {"type": "ByteLevel"},
@@ -47,6 +47,19 @@ class Convert(Case):
             self.assertEqual(self.ok("tokenize", "-m", self.out, '!"#').split(), self.ok("tokenize", "-m", d, '!"#').split())
             keys = json.loads(self.ok("inspect", self.out, "--json"))
             self.assertNotIn("rope.interleaved", json.dumps(keys))
+
+    def test_quantised_folders(self):
+        """Types that GGUF has stay, bit for bit; the others become floats, in the checkpoint's order of columns."""
+        root = os.path.join(ROOT, "tests/model/layouts")
+        for name, kept, bound in (("ct-int4", "q4_0", 1e-6), ("ct-int8", "q8_0", 1e-6), ("ct-mxfp4", "mxfp4", 1e-6), ("awq", "f32", 1e-6),
+                                  ("bnb-nf4", "f32", 1e-6), ("fp8", "f32", 1e-6), ("gptq-order", "f32", 2e-2)):   # order: rounded to f16
+            with open(os.path.join(root, name, "config.json")) as f:
+                d = self.folder(name, json.load(f)["vocab_size"], root)
+            want = self.scores(d)
+            self.ok("convert", d, self.out, "--outtype", "f32", "-q")
+            self.near(self.scores(self.out), want, bound)
+            types = {t["name"]: t["type"] for t in json.loads(self.ok("inspect", self.out, "--json"))["tensors"]}
+            self.assertEqual(types["blk.0.attn_q.weight"], kept, name)
 
     def test_same_bytes(self):
         d = self.folder("llama-mixtral")
