@@ -177,6 +177,10 @@ def later(mt):
     case("qwen3moe-window", tf.Qwen3MoeConfig, few | dict(head_dim=16, max_window_layers=2), edit=old_style, **routed)
     case("deepseek2-epsilon", tf.DeepseekV3Config, moe.MLA | dict(num_hidden_layers=1, first_k_dense_replace=0, q_lora_rank=20, n_group=1,
          topk_group=1, rms_norm_eps=1e-3), buffers=moe.biased, **routed)
+    case("gpt-oss-truncate", tf.GptOssConfig, moe.OSS | dict(num_hidden_layers=1, num_key_value_heads=mt.NKV, intermediate_size=8, head_dim=16,
+         rope_parameters=moe.YARN | dict(rope_theta=500.0)), **routed)
+    case("mamba-falcon-expand", tf.FalconMambaConfig, dict(num_hidden_layers=1, state_size=4, conv_kernel=4, time_step_rank=3,
+         tie_word_embeddings=False), fill=importlib.import_module("tiny_rec").fill, edit=lambda c: c.update(expand=16))
     return out
 
 

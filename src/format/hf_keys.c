@@ -357,6 +357,7 @@ static int put_keys(struct hf_map *m, const struct hf_key *k)
 
 static int put_dims(struct hf_map *m)
 {
+	bool causal = true;
 	int rc;
 
 	if ((rc = put_str(m->h->f, "general.architecture", m->arch, strlen(m->arch), m->err))) return rc;
@@ -365,7 +366,9 @@ static int put_dims(struct hf_map *m)
 	if ((rc = hf_put_int(m, "embedding_length", m->n_embd))) return rc;
 	if ((rc = hf_put_int(m, "feed_forward_length", m->n_ff))) return rc;
 	if (!m->n_head) return 0;
-	if (m->fam->flags & HF_BOTH_WAYS && (rc = hf_put_bool(m, "attention.causal", false))) return rc;
+	/* decoders made embedding models say so */
+	if ((rc = hf_flag(m, "is_causal", &causal)) < 0) return rc;
+	if ((m->fam->flags & HF_BOTH_WAYS || !causal) && (rc = hf_put_bool(m, "attention.causal", false))) return rc;
 	if ((rc = hf_put_int(m, "attention.head_count", m->n_head))) return rc;
 	if ((rc = hf_put_int(m, "attention.head_count_kv", m->n_kv))) return rc;
 	if ((rc = hf_put_int(m, "attention.key_length", m->head_dim))) return rc;

@@ -148,6 +148,9 @@ static int oss_keys_of(struct hf_map *m)
 	if ((rc = hf_num(m, "swiglu_alpha", &alpha)) < 0 || (rc = hf_num(m, "swiglu_limit", &limit)) < 0) return rc;
 	if (fabs(alpha - 1.702) > 1e-6 || limit != 7)
 		return hf_refuse(m, "swiglu_alpha %g and swiglu_limit %g, expected 1.702 and 7", alpha, limit);
+	/* the arch row leaves YaRN's ends unrounded, as the released models say; a folder that does not has them rounded */
+	const json_t *r = hf_get(m, "rope_scaling|rope_parameters");
+	if (!json_is_false(json_object_get(r, "truncate")) && (rc = hf_put_bool(m, "rope.scaling.yarn_truncate", true))) return rc;
 	return hf_put_int(m, "expert_feed_forward_length", m->n_ff);
 }
 

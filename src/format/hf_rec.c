@@ -298,6 +298,15 @@ static int no_attention(struct hf_map *m)
 	return rc ? rc : hf_put_int(m, "attention.head_count", 0);
 }
 
+/* A width, when it is said. */
+static int dim_said(struct hf_map *m, const char *name, int64_t *out)
+{
+	int rc = hf_int(m, name, out);
+
+	if (rc > 0 && (*out < 1 || *out > 1 << 24)) return hf_refuse(m, "%s is %lld, which is no width", name, (long long)*out);
+	return rc < 0 ? rc : 0;
+}
+
 static int mamba_keys_of(struct hf_map *m)
 {
 	int64_t inner = 2 * m->n_embd, rank = (m->n_embd + 15) / 16, expand = 2;
@@ -307,6 +316,7 @@ static int mamba_keys_of(struct hf_map *m)
 	if ((rc = hf_int(m, "expand", &expand)) < 0) return rc;
 	if (expand < 1 || expand > 64) return hf_refuse(m, "expand is %lld, expected 1 to 64", (long long)expand);
 	inner = expand * m->n_embd;
+	if ((rc = dim_said(m, "intermediate_size", &inner))) return rc;      /* Falcon-Mamba says 16 times, and has 2 */
 	if (!json_is_string(hf_get(m, "time_step_rank")) && (rc = hf_int(m, "time_step_rank", &rank)) < 0) return rc;
 	if ((rc = no_attention(m)) || (rc = hf_put_int(m, "ssm.inner_size", inner))) return rc;
 	if ((rc = hf_put_int(m, "ssm.time_step_rank", rank))) return rc;

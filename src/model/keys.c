@@ -138,7 +138,8 @@ static int scaling_load(struct hparams *hp, const struct file *f, const char *ar
 	full(name, arch, "rope.scaling.finetuned");
 	hp->rope.off = number(f, name, &on) && on == 0;
 	full(name, arch, "rope.scaling.yarn_truncate");   /* ours, as the next two */
-	hp->rope.fraction = number(f, name, &on) && on == 0;
+	hp->rope.truncate_said = number(f, name, &on);
+	hp->rope.fraction = hp->rope.truncate_said && on == 0;
 	full(name, arch, "rope.interleaved");     /* folders keep q and k as the checkpoint has them */
 	hp->ropes_given = file_bool(f, name, &hp->ropes_interleaved);
 	if (hp->rope.factor == 0) hp->rope.factor = 1;

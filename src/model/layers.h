@@ -39,7 +39,7 @@ struct hparams {
 		float log_mul;                         /* yarn_log_multiplier: the scores' scale grows by (1 + log_mul ln factor)^2 */
 		enum rope_scaling scaling;
 		bool off;                              /* rope.scaling.finetuned = false */
-		bool fraction;                         /* YaRN's ramp begins and ends between elements */
+		bool truncate_said, fraction;                         /* YaRN's ramp begins and ends between elements */
 	} rope;
 	struct {
 		int conv, inner, state, rank, group, l_cache;      /* keys ssm.*, shortconv.l_cache; 0: absent */

@@ -36,7 +36,7 @@ static int apply_row(struct hparams *hp, const struct arch *row, struct lm_err *
 	if (row->flags & AF_LOGIT_DIV) hp->logit_scale = 1 / hp->logit_scale;
 	if (hp->window < 0) hp->window = row->window;
 	if (!(row->flags & AF_ROPE_SWITCH)) hp->rope.off = false;
-	if (row->flags & AF_YARN_EXACT) hp->rope.fraction = true;
+	if (row->flags & AF_YARN_EXACT && !hp->rope.truncate_said) hp->rope.fraction = true;
 	hp->causal = hp->causal_said >= 0 ? hp->causal_said : !(row->flags & AF_BIDIRECTIONAL);
 	if (hp->rope.base_local == 0)
 		hp->rope.base_local = row->base_local > 0 ? row->base_local : hp->rope.base;
