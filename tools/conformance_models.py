@@ -171,6 +171,10 @@ def nemotron_names(c):
     for k in [k for k in c if "expert" in k or "moe" in k]:
         del c[k]
     letter = {"linear_attention": "M", "mamba": "M", "mlp": "-", "full_attention": "*", "attention": "*"}
+    c["rms_norm_eps"] = c["layer_norm_epsilon"]
+    c["n_group"] = c["topk_group"] = 0
+    if "layers_block_type" not in c:
+        return
     c["hybrid_override_pattern"] = "".join(letter[k] for k in c["layers_block_type"])
     c["num_hidden_layers"] = len(c["layers_block_type"])
 
@@ -285,6 +289,9 @@ class Peer:
 
 
 # ---- folders and files -------------------------------------------------------------------------------------------------
+OLD_FILES = ("GraniteMoeHybridForCausalLM", "NemotronHForCausalLM")
+
+
 def letters(n):
     return [chr(0x21 + i) if i < 94 else chr(0x100 + i) for i in range(n - 1)] + ['!"']
 
@@ -336,6 +343,12 @@ def their_convert(folder, out, arch):
             OLD_KEYS[arch](config)
         return config
     C.ModelBase.load_hparams = staticmethod(load)
+    plain_config = open(folder + "/config.json").read()
+    if arch in OLD_FILES:                                  # hybrids read the file through transformers, past the hook
+        config = json.loads(plain_config)
+        OLD_KEYS[arch](config)
+        with open(folder + "/config.json", "w") as f:
+            json.dump(config, f)
     argv, sys.argv = sys.argv, ["convert", folder, "--outfile", out, "--outtype", "f32", *FLAGS.get(arch, [])]
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -346,6 +359,8 @@ def their_convert(folder, out, arch):
         raise Fails(f"its converter: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"[:110])
     finally:
         sys.argv = argv
+        with open(folder + "/config.json", "w") as f:
+            f.write(plain_config)
         C.ModelBase.load_hparams = staticmethod(plain_load)
     if not os.path.exists(out):
         raise Fails("its converter wrote nothing")
