@@ -291,10 +291,21 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 	return rc;
 }
 
-/* A folder may hold weights alone: prompts are token ids then. */
+/* Weights without a vocabulary, as `convert --no-tokenizer` writes them: the model's name says so, or is absent. */
+static bool no_vocabulary(const struct file *f)
+{
+	const char *s;
+	size_t n;
+
+	if (!file_str(f, "tokenizer.ggml.model", &s, &n)) return !file_has(f, "tokenizer.ggml.tokens");
+	return (n == 4 && !memcmp(s, "none", 4)) || (n == 8 && !memcmp(s, "no_vocab", 8));
+}
+
+/* A folder or a GGUF may hold weights alone: prompts are token ids then. */
 static int open_tokenizer(struct lm_engine *e, struct lm_err *err)
 {
-	if (!file_is_folder(e->file)) return tok_load(&e->tok, e->file, err);
+	if (!file_is_folder(e->file))
+		return !e->vocab_only && no_vocabulary(e->file) ? tok_none(&e->tok, err) : tok_load(&e->tok, e->file, err);
 	const char *dir = file_dir(e->file);
 	return folder_has_tokenizer(dir) ? tok_open(&e->tok, dir, err) : tok_none(&e->tok, err);
 }

@@ -100,6 +100,8 @@ class Convert(Case):
         os.unlink(os.path.join(d, "tokenizer.json"))
         self.fails(3, "holds no tokenizer", "convert", d, self.out)
         self.ok("convert", d, self.out, "-q", "--no-tokenizer")
+        self.near(self.scores(self.out), self.scores(d), 1e-4)           # by token ids, as the folder does
+        self.fails(1, "has no tokenizer", "run", "-m", self.out, "text", "-q")
         for f in os.listdir(os.path.join(FOLDERS, "clip")):
             shutil.copy(os.path.join(FOLDERS, "clip", f), d)
         self.fails(3, "the tokenizer", "convert", d, self.out)

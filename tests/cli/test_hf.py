@@ -76,7 +76,7 @@ class Hf(Case):
     def test_one_gguf_stays_that_gguf(self):
         d = self.copy()
         shutil.copy(GGUF, os.path.join(d, "x.gguf"))
-        self.fails(3, "tokenizer.ggml.model is missing", "score", "-m", d, "--tokens", "1,2")
+        self.fails(3, "the architecture \"tiny\" is not one", "score", "-m", d, "--tokens", "1,2")
         shutil.copy(GGUF, os.path.join(d, "y.gguf"))
         self.fails(2, "2 GGUF files, name one of them: x.gguf, y.gguf", "score", "-m", d, "--tokens", "1,2")
 
