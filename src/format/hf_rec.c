@@ -310,7 +310,6 @@ static int dim_said(struct hf_map *m, const char *name, int64_t *out)
 static int mamba_keys_of(struct hf_map *m)
 {
 	int64_t inner = 2 * m->n_embd, rank = (m->n_embd + 15) / 16, expand = 2;
-	bool falcon = !strcmp(m->fam->type[0], "falcon_mamba");
 	int rc;
 
 	if ((rc = hf_int(m, "expand", &expand)) < 0) return rc;
@@ -319,8 +318,13 @@ static int mamba_keys_of(struct hf_map *m)
 	if ((rc = dim_said(m, "intermediate_size", &inner))) return rc;      /* Falcon-Mamba says 16 times, and has 2 */
 	if (!json_is_string(hf_get(m, "time_step_rank")) && (rc = hf_int(m, "time_step_rank", &rank)) < 0) return rc;
 	if ((rc = no_attention(m)) || (rc = hf_put_int(m, "ssm.inner_size", inner))) return rc;
-	if ((rc = hf_put_int(m, "ssm.time_step_rank", rank))) return rc;
-	return falcon ? hf_put_bool(m, "ssm.dt_b_c_rms", true) : 0;
+	return hf_put_int(m, "ssm.time_step_rank", rank);
+}
+
+static int falcon_mamba_keys_of(struct hf_map *m)
+{
+	int rc = mamba_keys_of(m);
+	return rc ? rc : hf_put_bool(m, "ssm.dt_b_c_rms", true);
 }
 
 /* inner_size and time_step_rank from heads and their width. */
@@ -548,7 +552,7 @@ const struct hf_family hf_rec_families[] = {
 	  .defaults = "{'hidden_size':768,'num_hidden_layers':32,'state_size':16,'conv_kernel':4,'layer_norm_epsilon':1e-5,"
 	              "'tie_word_embeddings':true}" },
 	{ .arch = { "FalconMambaForCausalLM" }, .type = { "falcon_mamba" }, .gguf = "mamba", .names = mamba_names,
-	  .keys = mamba_keys, .act = "silu", .flags = HF_NO_ROPE, .keys_of = mamba_keys_of,
+	  .keys = mamba_keys, .act = "silu", .flags = HF_NO_ROPE, .keys_of = falcon_mamba_keys_of,
 	  .defaults = "{'hidden_size':768,'num_hidden_layers':32,'state_size':16,'conv_kernel':4,'layer_norm_epsilon':1e-5,"
 	              "'mixer_rms_eps':1e-6,'tie_word_embeddings':true}" },
 	{ .arch = { "Mamba2ForCausalLM" }, .type = { "mamba2" }, .gguf = "mamba2", .names = mamba2_names,
