@@ -382,6 +382,38 @@ static void run_attention(struct backend *b, const struct att *c, const float *q
 	free(buf), free(table), free(kb), free(vb), free(qq), free(kk);
 }
 
+/* Runs of a step's rows that turn by two ropes in turn, as sequences with short and long factors do: what a device
+ * keeps of one run's angles is not another's. */
+LM_TEST(ops_rope_in_runs)
+{
+	enum { N_ROWS = 12, DIM = 64 };
+	static const struct { int at, n, which; } run[] = { { 0, 3, 0 }, { 3, 4, 1 }, { 7, 3, 0 }, { 10, 2, 1 } };
+	double freq[2][DIM / 2];
+	int32_t pos[N_ROWS], zero[N_ROWS] = { 0 };
+	struct lm_err e;
+	open_all();
+	for (int i = 0; i < DIM / 2; i++) freq[0][i] = pow(10000.0, -2.0 * i / DIM), freq[1][i] = freq[0][i] / 3;
+	for (int i = 0; i < N_ROWS; i++) pos[i] = i * i + 1;
+	float *x = floats(N_ROWS * DIM), want[N_ROWS * DIM], got[N_ROWS * DIM];
+	struct seqs s = { .n_rows = N_ROWS, .n_seqs = 1, .token = zero, .pos = pos, .seq = zero };
+	for (int d = -1; d < n_devs; d++) {
+		struct backend *b = d < 0 ? ref : devs[d].b;
+		float *y = d < 0 ? want : got;
+		memcpy(y, x, sizeof want);
+		assert_int_equal(b->op->begin(b, 0, &s), 0);
+		for (size_t i = 0; i < sizeof run / sizeof run[0]; i++) {
+			struct seqs some = s;
+			some.n_rows = run[i].n;
+			some.token += run[i].at, some.pos += run[i].at, some.seq += run[i].at;
+			struct rope r = { ROPE_HALVES, DIM, 1.0f, freq[run[i].which] };
+			b->op->rope(b, host(y + run[i].at * DIM, run[i].n, DIM), DIM, &some, &r);
+		}
+		assert_ok(b->op->end(b, &e), e);
+		if (d >= 0) close_to("rope in runs", &devs[d], got, want, N_ROWS * DIM, 1e-5);
+	}
+	free(x);
+}
+
 LM_TEST(ops_attention)
 {
 	static const struct att cases[] = {
