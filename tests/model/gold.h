@@ -30,17 +30,23 @@ static inline struct backend *rig_device(bool cpu)
 	return be;
 }
 
+/* The sequences' memory, once r->m is there. */
+static inline void rig_state(struct rig *r, enum dtype kv)
+{
+	struct lm_err e = { 0 };
+	assert_ok(state_new(&r->s, r->m, 128, 2, r->n_batch, kv, &e), e);
+	r->n_vocab = model_info(r->m)->n_vocab;
+	for (int i = 0; i < 64; i++) r->table[0][i] = 2 * i + 1, r->table[1][i] = 126 - 2 * i;
+	r->tables[0] = r->table[0], r->tables[1] = r->table[1];
+	r->slots[0] = 1, r->slots[1] = 0;
+}
 static inline void rig_open(struct rig *r, const char *path, struct backend *be, enum dtype kv, int n_batch)
 {
 	struct lm_err e = { 0 };
 	*r = (struct rig){ .be = be, .n_batch = n_batch };
 	if (file_open(&r->f, path, &e)) fail_msg("%s (run `make models` once)", e.msg);
 	assert_ok(model_load(&r->m, r->f, be, NULL, &e), e);
-	assert_ok(state_new(&r->s, r->m, 128, 2, n_batch, kv, &e), e);
-	r->n_vocab = model_info(r->m)->n_vocab;
-	for (int i = 0; i < 64; i++) r->table[0][i] = 2 * i + 1, r->table[1][i] = 126 - 2 * i;
-	r->tables[0] = r->table[0], r->tables[1] = r->table[1];
-	r->slots[0] = 1, r->slots[1] = 0;
+	rig_state(r, kv);
 }
 static inline void rig_close(struct rig *r)
 {

@@ -65,11 +65,7 @@ static void lrig_open(struct lrig *l, const char *base, const struct active *a, 
 	else assert_ok(overlay_full(&l->view, r->f, all, weight, l->n, &e), e);
 	assert_ok(model_load(&r->m, l->view ? l->view : r->f, r->be, NULL, &e), e);
 	if (!merged) assert_ok(model_lora(r->m, all, weight, l->n, &e), e);
-	assert_ok(state_new(&r->s, r->m, 128, 2, r->n_batch, DT_F32, &e), e);
-	r->n_vocab = model_info(r->m)->n_vocab;
-	for (int i = 0; i < 64; i++) r->table[0][i] = 2 * i + 1, r->table[1][i] = 126 - 2 * i;
-	r->tables[0] = r->table[0], r->tables[1] = r->table[1];
-	r->slots[0] = 1, r->slots[1] = 0;
+	rig_state(r, DT_F32);
 }
 
 static void lrig_close(struct lrig *l)

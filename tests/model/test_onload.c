@@ -22,11 +22,8 @@ static double worst(struct backend *be, const char *kind, enum dtype type)
 	memcpy(&n_vocab, b.p + 12, 4);
 	assert_ok(file_open(&r.f, ROOT "llama", &e), e);
 	assert_ok(model_load(&r.m, r.f, be, &o, &e), e);
-	assert_ok(state_new(&r.s, r.m, 128, 2, 32, DT_F32, &e), e);
-	assert_int_equal(model_info(r.m)->n_vocab, n_vocab);
-	for (int i = 0; i < 64; i++) r.table[0][i] = 2 * i + 1, r.table[1][i] = 126 - 2 * i;
-	r.tables[0] = r.table[0], r.tables[1] = r.table[1];
-	r.slots[0] = 1, r.slots[1] = 0;
+	rig_state(&r, DT_F32);
+	assert_int_equal(r.n_vocab, n_vocab);
 	const char *p = b.p + 16;
 	for (int s = 0; s < n_seqs; s++) {
 		int32_t n, ids[32];
