@@ -6,7 +6,6 @@
 #include "cli/cli.h"
 #include "quant/quant.h"
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -14,7 +13,7 @@
 
 struct bench {
 	struct opt_list models;
-	int n_prompt, n_gen, reps, n_threads, n_batch;
+	int n_prompt, n_gen, depth, n_seqs, reps, n_threads, n_batch;
 	const char *format, *device, *only, *kv, *text;
 	bool kernels, json, lines, help;     /* lines: jsonl */
 };
@@ -23,6 +22,8 @@ static const struct opt table[] = {
 	{ .name = "--model -m", .arg = "FILE", .type = OPT_LIST, .offset = AT(models), .group = "bench", .help = "model, repeatable" },
 	{ .name = "--n-prompt -p", .arg = "N", .type = OPT_INT, .offset = AT(n_prompt), .min = 0, .max = 1 << 20, .help = "prompt tokens (512; 0: off)", .no_env = true },
 	{ .name = "--n-gen -n", .arg = "N", .type = OPT_INT, .offset = AT(n_gen), .min = 0, .max = 1 << 20, .help = "generated tokens (128; 0: off)", .no_env = true },
+	{ .name = "--n-depth -d", .arg = "N", .type = OPT_INT, .offset = AT(depth), .min = 0, .max = 1 << 20, .help = "tokens that are there before, unmeasured (0)", .no_env = true },
+	{ .name = "--parallel -np", .arg = "N", .type = OPT_INT, .offset = AT(n_seqs), .min = 1, .max = BENCH_SEQS, .help = "sequences that generate together (1)", .no_env = true },
 	{ .name = "--repetitions -r", .arg = "N", .type = OPT_INT, .offset = AT(reps), .min = 1, .max = 1000, .help = "repetitions (5)", .no_env = true },
 	{ .name = "--threads -t", .arg = "N", .type = OPT_INT, .offset = AT(n_threads), .min = 0, .max = 1024, .help = "threads (all)" },
 	{ .name = "--batch-size -b", .arg = "N", .type = OPT_INT, .offset = AT(n_batch), .min = 1, .max = 1 << 16, .help = "prefill chunk (512)" },
@@ -36,67 +37,6 @@ static const struct opt table[] = {
 	{ .name = "--help -h", .type = OPT_FLAG, .value = true, .offset = AT(help), .help = "this text", .no_env = true },
 };
 
-enum { MAX_REPS = 1000 };
-struct result { double ts[MAX_REPS], mean, dev, gbps; int n; };
-
-/* Runs one request to its end; 0, or the error. */
-static int run_one(struct lm_engine *e, const int32_t *ids, int n_ids, int n_gen, struct lm_event *done, struct lm_err *err)
-{
-	struct lm_prompt p = { .ids = ids, .n_ids = n_ids, .max_tokens = n_gen };
-	struct lm_request *r;
-	lm_sampling_default(&p.sampling);
-	p.sampling.temperature = 0;
-	p.sampling.repeat = 1;
-	p.sampling.ignore_eos = true;
-	int rc = lm_submit(&r, e, &p, err);
-	if (rc) return rc;
-	do lm_next(r, done, -1);
-	while (done->kind != LM_DONE && done->kind != LM_FAILED);
-	if (done->kind == LM_FAILED) {
-		*err = done->err;
-		rc = err->code;
-	}
-	lm_request_free(r);
-	return rc;
-}
-
-/* Token ids that no earlier run began with, so that no cached prefix helps. */
-static void fill_ids(int32_t *ids, int n, int salt, int n_vocab)
-{
-	for (int i = 0; i < n; i++) ids[i] = (int32_t)((uint32_t)(salt * 7919 + i * 104729 + (salt + i) * (i % 13)) % (uint32_t)n_vocab);
-}
-
-static void summarise(struct result *r)
-{
-	double sum = 0, sq = 0;
-	for (int i = 0; i < r->n; i++) sum += r->ts[i];
-	r->mean = sum / r->n;
-	for (int i = 0; i < r->n; i++) sq += (r->ts[i] - r->mean) * (r->ts[i] - r->mean);
-	r->dev = r->n > 1 ? sqrt(sq / (r->n - 1)) : 0;
-}
-
-/* `reps` runs of a prompt of n tokens, or of n generated ones; a first, shorter one warms up. */
-static int measure(struct lm_engine *e, const struct bench *b, bool gen, int n, struct result *r, struct lm_err *err)
-{
-	const struct lm_model_info *info = lm_info(e);
-	int32_t *ids = lm_calloc((size_t)n + 1, sizeof *ids);
-	static int salt;
-	int rc = ids ? 0 : lm_fail(err, LM_ENOMEM, "out of memory");
-	r->n = 0;
-	for (int i = -1; i < b->reps && !rc; i++) {
-		struct lm_event done;
-		int k = i < 0 ? (n < 32 ? n : 32) : n;
-		fill_ids(ids, gen ? 1 : k, ++salt, info->n_vocab);
-		rc = run_one(e, ids, gen ? 1 : k, gen ? k + 1 : 1, &done, err);
-		if (i < 0 || rc) continue;
-		r->ts[r->n++] = gen ? (double)(done.n_out - 1) / done.t_out : (double)done.n_prompt / done.t_prompt;
-	}
-	lm_free(ids);
-	if (!rc) summarise(r);
-	r->gbps = gen ? r->mean * (double)info->token_bytes * 1e-9 : 0;
-	return rc;
-}
-
 static double peak_rss(void)
 {
 	struct rusage u;
@@ -104,21 +44,21 @@ static double peak_rss(void)
 	return (double)u.ru_maxrss * 1024;
 }
 
-static void json_row(const struct bench *b, const struct lm_model_info *m, int pp, int tg, const struct result *r, double ttft, double bw, bool first)
+static void json_row(const struct bench *b, const struct lm_model_info *m, const struct bench_test *t, const struct bench_result *r, double ttft, double bw, bool first)
 {
 	struct lm_buf o = { 0 };
 	char when[32];
 	time_t now = time(NULL);
 	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-	double n = pp + tg;
+	double n = (double)t->n * t->n_seqs;
 	lm_buf_fmt(&o, "%s{\"build_version\":\"" LMRUN_VERSION "\",\"cpu_info\":", b->lines ? "" : first ? "  " : ",\n  ");
 	lm_json_string(&o, cpu_model(), strlen(cpu_model()));
 	lm_buf_str(&o, ",\"model_filename\":");
 	lm_json_string(&o, m->path, strlen(m->path));
-	lm_buf_fmt(&o, ",\"backends\":\"%s\",\"model_type\":\"%s %s\",\"model_size\":%llu,\"model_n_params\":%llu,\"n_batch\":%d,\"n_threads\":%d,\"type_k\":\"%s\",\"n_prompt\":%d,\"n_gen\":%d,\"test_time\":\"%s\","
+	lm_buf_fmt(&o, ",\"backends\":\"%s\",\"model_type\":\"%s %s\",\"model_size\":%llu,\"model_n_params\":%llu,\"n_batch\":%d,\"n_threads\":%d,\"type_k\":\"%s\",\"n_prompt\":%d,\"n_gen\":%d,\"n_depth\":%d,\"n_seqs\":%d,\"test_time\":\"%s\","
 	           "\"avg_ns\":%.0f,\"stddev_ns\":%.0f,\"avg_ts\":%.6g,\"stddev_ts\":%.6g,\"samples_ns\":[",
 	           m->device, m->arch, m->quant, (unsigned long long)m->n_bytes, (unsigned long long)m->n_params,
-	           b->n_batch ? b->n_batch : 512, m->n_threads, b->kv ? b->kv : "f16", pp, tg, when, 1e9 * n / r->mean, 1e9 * n / r->mean * r->dev / r->mean,
+	           b->n_batch ? b->n_batch : 512, m->n_threads, b->kv ? b->kv : "f16", t->gen ? 0 : t->n, t->gen ? t->n : 0, t->depth, t->n_seqs, when, 1e9 * n / r->mean, 1e9 * n / r->mean * r->dev / r->mean,
 	           r->mean, r->dev);
 	for (int i = 0; i < r->n; i++) lm_buf_fmt(&o, "%s%.0f", i ? "," : "", 1e9 * n / r->ts[i]);
 	lm_buf_str(&o, "],\"samples_ts\":[");
@@ -132,45 +72,45 @@ static void json_row(const struct bench *b, const struct lm_model_info *m, int p
 
 static void head(double bw)
 {
-	printf("%s; memory read %.1f GB/s\n\n| model                    |        size |    params | device | thr |   test |                t/s | GB/s (of read) | load ms | ttft ms | peak MiB |\n"
-	       "|--------------------------|-------------|-----------|--------|-----|--------|--------------------|----------------|---------|---------|----------|\n",
+	printf("%s; memory read %.1f GB/s\n\n| model                    |        size |    params | device | thr |            test |                t/s | GB/s (of read) | load ms | ttft ms | peak MiB |\n"
+	       "|--------------------------|-------------|-----------|--------|-----|-----------------|--------------------|----------------|---------|---------|----------|\n",
 	       cpu_model(), bw);
 }
 
-static void row(const struct bench *b, const struct lm_model_info *m, int pp, int tg, const struct result *r, double ttft, double bw, bool first)
+static void row(const struct bench *b, const struct lm_model_info *m, const struct bench_test *t, const struct bench_result *r, double ttft, double bw, bool first)
 {
-	char test[32], rate[48] = "";
+	char test[48], rate[48] = "";
 	if (b->json) {
-		json_row(b, m, pp, tg, r, ttft, bw, first);
+		json_row(b, m, t, r, ttft, bw, first);
 		return;
 	}
 	if (first) head(bw);
-	snprintf(test, sizeof test, pp ? "pp%d" : "tg%d", pp ? pp : tg);
-	if (tg) snprintf(rate, sizeof rate, "%.1f (%.0f %%)", r->gbps, 100 * r->gbps / bw);
-	printf("| %-24.24s | %7.2f MiB | %7.2f M | %-6s | %3d | %6s | %9.2f ± %-6.2f | %-14s | %7.1f | %7.1f | %8.1f |\n", m->name, (double)m->n_bytes / 1048576,
+	int k = snprintf(test, sizeof test, t->gen ? "tg%d" : "pp%d", t->n);
+	if (t->n_seqs > 1) k += snprintf(test + k, sizeof test - (size_t)k, " x %d", t->n_seqs);
+	if (t->depth) snprintf(test + k, sizeof test - (size_t)k, " @ d%d", t->depth);
+	if (t->gen) snprintf(rate, sizeof rate, "%.1f (%.0f %%)", r->gbps, 100 * r->gbps / bw);
+	printf("| %-24.24s | %7.2f MiB | %7.2f M | %-6s | %3d | %15s | %9.2f ± %-6.2f | %-14s | %7.1f | %7.1f | %8.1f |\n", m->name, (double)m->n_bytes / 1048576,
 	       (double)m->n_params * 1e-6, m->device, m->n_threads, test, r->mean, r->dev, rate, m->t_load * 1e3, ttft * 1e3, peak_rss() / 1048576);
 }
 
 static int bench_model(const struct bench *b, const char *path, double bw, bool *first, struct lm_err *err)
 {
+	struct bench_test tests[] = { { false, b->n_prompt, b->depth, 1, b->reps }, { true, b->n_gen, b->depth, b->n_seqs, b->reps } };
 	struct lm_engine_opt o = { .model = path, .device = b->device, .n_threads = b->n_threads, .n_batch = b->n_batch, .kv_type = b->kv };
-	int need = b->n_prompt > b->n_gen ? b->n_prompt : b->n_gen;
-	o.n_ctx = need + 64;
+	static struct bench_result r;
 	struct lm_engine *e;
-	struct lm_event done;
-	static struct result r;
-	static const int32_t one = 1;
-	double t0 = lm_now();
+	double t0 = lm_now(), ttft;
+	for (int k = 0; k < 2; k++)
+		if (bench_context(&tests[k]) > o.n_ctx) o.n_ctx = bench_context(&tests[k]);
 	int rc = lm_engine_open(&e, &o, err);
 	if (rc) return rc;
-	rc = run_one(e, &one, 1, 1, &done, err);
-	double ttft = lm_now() - t0;              /* from opening the file to the first token */
+	rc = bench_first(e, err);
+	ttft = lm_now() - t0;                     /* from opening the file to the first token */
 	for (int k = 0; k < 2 && !rc; k++) {
-		int n = k ? b->n_gen : b->n_prompt;
-		if (!n) continue;
-		rc = measure(e, b, k, n, &r, err);
+		if (!tests[k].n) continue;
+		rc = bench_run(e, &tests[k], &r, err);
 		if (rc) break;
-		row(b, lm_info(e), k ? 0 : n, k ? n : 0, &r, ttft, bw, *first);
+		row(b, lm_info(e), &tests[k], &r, ttft, bw, *first);
 		*first = false;
 	}
 	lm_engine_close(e);
@@ -187,7 +127,7 @@ static int written(void)
 
 int bench_main(int argc, char **argv)
 {
-	struct bench b = { .n_prompt = 512, .n_gen = 128, .reps = 5 };
+	struct bench b = { .n_prompt = 512, .n_gen = 128, .n_seqs = 1, .reps = 5 };
 	struct opt_list rest = { 0 };
 	struct lm_err err = { 0 };
 	int n_opt = (int)(sizeof table / sizeof table[0]), status = CLI_OK;

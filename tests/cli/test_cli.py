@@ -234,6 +234,13 @@ class Process(Case):
         for got in (rows, lines):
             self.assertEqual([(r["n_prompt"], r["n_gen"]) for r in got], [(4, 0), (0, 2)])
 
+    def test_bench_at_a_depth_and_of_sequences(self):
+        at = ["bench", "-m", CHAT, "-r", "2", "-d", "70", "--json"]
+        rows = json.loads(self.ok(*at, "-p", "40", "-n", "3")) + json.loads(self.ok(*at, "-p", "0", "-n", "5", "-np", "3"))
+        self.assertEqual([(r["n_prompt"], r["n_gen"], r["n_depth"], r["n_seqs"], len(r["samples_ts"])) for r in rows],
+                         [(40, 0, 70, 1, 2), (0, 3, 70, 1, 2), (0, 5, 70, 3, 2)])
+        self.fails(2, "-np", "bench", "-m", CHAT, "-np", "33")
+
     def test_closed_standard_streams(self):
         for close in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
             rc = subprocess.run(f'exec "{LMRUN}" -m "{CHAT}" -p Hi -n 2 -s 1 {close}', shell=True, capture_output=True, env=ENV).returncode
