@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -153,7 +154,8 @@ static void row(const struct bench *b, const struct lm_model_info *m, int pp, in
 
 static int bench_model(const struct bench *b, const char *path, double bw, bool *first, struct lm_err *err)
 {
-	struct lm_engine_opt o = { .model = path, .device = b->device, .n_threads = b->n_threads, .n_batch = b->n_batch, .kv_type = b->kv };
+	struct lm_engine_opt o = { .model = path, .device = b->device, .n_threads = b->n_threads, .n_batch = b->n_batch, .kv_type = b->kv,
+				   .cpu_level = getenv("LMRUN_CPU") };
 	int need = b->n_prompt > b->n_gen ? b->n_prompt : b->n_gen;
 	o.n_ctx = need + 64;
 	struct lm_engine *e;
