@@ -69,6 +69,7 @@ class Usage(Case):
         self.fails(2, "'x' is not a token id", "-m", CHAT, "--tokens", "1,x")
         self.fails(2, "49152", "-q", "-m", CHAT, "--tokens", "1,49152", "-n", "1")
         self.fails(2, "nonsense", "-m", CHAT, "-p", "x", env={"LMRUN_CPU": "nonsense"})
+        self.fails(2, "nonsense", "bench", "-m", CHAT, "-p", "0", "-n", "1", env={"LMRUN_CPU": "nonsense"})
         self.fails(2, "LMRUN_THREADS", "-m", CHAT, "-p", "x", env={"LMRUN_THREADS": "many"})
         self.fails(2, "chat template", "-q", "-m", BASE, "-p", "x", "-sys", "y")
         self.fails(2, "tpu", "-m", CHAT, "-p", "x", "--device", "tpu")

@@ -53,10 +53,11 @@ INLINE __m256i lanes(int n)
 {
 	return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-/* Rows lie one after the other: while 8 of them are read in step, the next 8 are fetched line by line. */
+/* Rows lie one after the other: while 8 of them are read in step, the next 8 are fetched line by line into L2: a fetch into L1
+ * takes one of its few miss buffers (Zen 4, Q4_K from DRAM: 9.5 GB/s with T0, 14 with T1, one thread). */
 INLINE void fetch(const uint8_t *p, int bytes)
 {
-	for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+	for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T1);
 }
 
 /* ---- sums of dwords inside 128-bit lanes
