@@ -7,6 +7,7 @@
 #include "quant/quant.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -107,7 +108,8 @@ static void row(const struct bench *b, const struct lm_model_info *m, const stru
 static int bench_model(const struct bench *b, const char *path, const struct bench_limits *l, bool *first, struct lm_err *err)
 {
 	struct bench_test tests[] = { { false, b->n_prompt, b->depth, 1, b->reps }, { true, b->n_gen, b->depth, b->n_seqs, b->reps } };
-	struct lm_engine_opt o = { .model = path, .device = b->device, .n_threads = b->n_threads, .n_batch = b->n_batch, .kv_type = b->kv };
+	struct lm_engine_opt o = { .model = path, .device = b->device, .n_threads = b->n_threads, .n_batch = b->n_batch, .kv_type = b->kv,
+				   .cpu_level = getenv("LMRUN_CPU") };
 	static struct bench_result r;
 	struct lm_engine *e;
 	double t0 = lm_now(), ttft;
