@@ -78,7 +78,7 @@ $(BUILD)/tests/%.o: CFLAGS += -Itests -Wno-missing-prototypes
 
 # make V=1 shows the commands
 $(if $(V),,$(eval .SILENT:))
-.PHONY: all demo test nvcc-check laws deps bench bench-peers conformance models format clean install
+.PHONY: all demo test nvcc-check laws deps limits bench bench-peers conformance models format clean install
 all: lmrun
 
 # a change of CUDA= links anew
@@ -151,10 +151,15 @@ laws:
 deps:
 	@python3 tools/laws.py deps
 
+# what this machine can do at most
+$(BUILD)/limits: $(BUILD)/tools/limits.o $(BUILD)/src/cli/bench_limits.o $(KOBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ -lm
+limits: $(BUILD)/limits
+	$(BUILD)/limits
 bench: lmrun models
 	./lmrun bench -m models/SmolLM2-135M-Instruct.Q4_1.gguf -m models/gemma-3-270m-q4_k_m.gguf
-bench-peers: lmrun models
-	@python3 tools/bench_peers.py
+bench-peers: lmrun $(BUILD)/limits models
+	@LIMITS=$(BUILD)/limits python3 tools/bench_peers.py
 # the tokenizers against their reference libraries, and converted models in llama.cpp (downloads packages and builds
 # llama.cpp once, about 30 minutes)
 conformance: lmrun models
@@ -190,4 +195,4 @@ clean:
 format:
 	clang-format -i $(shell git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h')
 
--include $(OBJ:.o=.d) $(TOBJ:.o=.d) $(SIMOBJ:.o=.d) $(BUILD)/tests/check_kern.d $(BUILD)/tests/cuda/check_cuda.d
+-include $(OBJ:.o=.d) $(TOBJ:.o=.d) $(SIMOBJ:.o=.d) $(BUILD)/tests/check_kern.d $(BUILD)/tests/cuda/check_cuda.d $(BUILD)/tools/limits.d

@@ -45,7 +45,15 @@ static double peak_rss(void)
 	return (double)u.ru_maxrss * 1024;
 }
 
-static void json_row(const struct bench *b, const struct lm_model_info *m, const struct bench_test *t, const struct bench_result *r, double ttft, double bw, bool first)
+/* What its products could reach: those of float weights are f32, all others int8. */
+static double peak(const struct lm_model_info *m, const struct bench_limits *l)
+{
+	enum dtype t;
+	bool f = quant_from_name(m->quant, &t, NULL) == 0 && quant_info(t)->dot == DOT_F32;
+	return f ? l->f32 : l->i8;
+}
+
+static void json_row(const struct bench *b, const struct lm_model_info *m, const struct bench_test *t, const struct bench_result *r, double ttft, const struct bench_limits *l, bool first)
 {
 	struct lm_buf o = { 0 };
 	char when[32];
@@ -64,37 +72,40 @@ static void json_row(const struct bench *b, const struct lm_model_info *m, const
 	for (int i = 0; i < r->n; i++) lm_buf_fmt(&o, "%s%.0f", i ? "," : "", 1e9 * n / r->ts[i]);
 	lm_buf_str(&o, "],\"samples_ts\":[");
 	for (int i = 0; i < r->n; i++) lm_buf_fmt(&o, "%s%.6g", i ? "," : "", r->ts[i]);
-	lm_buf_fmt(&o, "],\"load_ms\":%.2f,\"ttft_ms\":%.2f,\"peak_rss_bytes\":%.0f,\"weights_gbps\":%.3f,\"read_gbps\":%.3f}", m->t_load * 1e3, ttft * 1e3,
-	           peak_rss(), r->gbps, bw);
+	lm_buf_fmt(&o, "],\"load_ms\":%.2f,\"ttft_ms\":%.2f,\"peak_rss_bytes\":%.0f,\"weights_gbps\":%.3f,\"read_gbps\":%.3f,"
+	           "\"linear_gops\":%.1f,\"peak_gops\":%.1f,\"int8_gops\":%.1f,\"f32_gops\":%.1f,\"kv_bytes\":%.0f}",
+	           m->t_load * 1e3, ttft * 1e3, peak_rss(), r->gbps, l->read, r->gops, peak(m, l), l->i8, l->f32,
+	           (double)m->kv_bytes / m->n_ctx);
 	if (b->lines) lm_buf_char(&o, '\n');
 	fputs(lm_buf_cstr(&o), stdout);
 	lm_buf_free(&o);
 }
 
-static void head(double bw)
+static void head(const struct bench_limits *l)
 {
-	printf("%s; memory read %.1f GB/s\n\n| model                    |        size |    params | device | thr |            test |                t/s | GB/s (of read) | load ms | ttft ms | peak MiB |\n"
-	       "|--------------------------|-------------|-----------|--------|-----|-----------------|--------------------|----------------|---------|---------|----------|\n",
-	       cpu_model(), bw);
+	printf("%s; limits: memory read %.1f GB/s, int8 %.0f Gop/s, f32 %.0f Gop/s\n\n| model                    |        size |    params | device | thr |            test |                t/s | weights and layers, of the limit | load ms | ttft ms | peak MiB |\n"
+	       "|--------------------------|-------------|-----------|--------|-----|-----------------|--------------------|----------------------------------|---------|---------|----------|\n",
+	       cpu_model(), l->read, l->i8, l->f32);
 }
 
-static void row(const struct bench *b, const struct lm_model_info *m, const struct bench_test *t, const struct bench_result *r, double ttft, double bw, bool first)
+static void row(const struct bench *b, const struct lm_model_info *m, const struct bench_test *t, const struct bench_result *r, double ttft, const struct bench_limits *l, bool first)
 {
 	char test[48], rate[48] = "";
 	if (b->json) {
-		json_row(b, m, t, r, ttft, bw, first);
+		json_row(b, m, t, r, ttft, l, first);
 		return;
 	}
-	if (first) head(bw);
+	if (first) head(l);
 	int k = snprintf(test, sizeof test, t->gen ? "tg%d" : "pp%d", t->n);
 	if (t->n_seqs > 1) k += snprintf(test + k, sizeof test - (size_t)k, " x %d", t->n_seqs);
 	if (t->depth) snprintf(test + k, sizeof test - (size_t)k, " @ d%d", t->depth);
-	if (t->gen) snprintf(rate, sizeof rate, "%.1f (%.0f %%)", r->gbps, 100 * r->gbps / bw);
-	printf("| %-24.24s | %7.2f MiB | %7.2f M | %-6s | %3d | %15s | %9.2f ± %-6.2f | %-14s | %7.1f | %7.1f | %8.1f |\n", m->name, (double)m->n_bytes / 1048576,
+	if (t->gen) snprintf(rate, sizeof rate, "%.1f GB/s (%.0f %%)", r->gbps, 100 * r->gbps / l->read);
+	else snprintf(rate, sizeof rate, "%.0f Gop/s (%.0f %%)", r->gops, 100 * r->gops / peak(m, l));
+	printf("| %-24.24s | %7.2f MiB | %7.2f M | %-6s | %3d | %15s | %9.2f ± %-6.2f | %-32s | %7.1f | %7.1f | %8.1f |\n", m->name, (double)m->n_bytes / 1048576,
 	       (double)m->n_params * 1e-6, m->device, m->n_threads, test, r->mean, r->dev, rate, m->t_load * 1e3, ttft * 1e3, peak_rss() / 1048576);
 }
 
-static int bench_model(const struct bench *b, const char *path, double bw, bool *first, struct lm_err *err)
+static int bench_model(const struct bench *b, const char *path, const struct bench_limits *l, bool *first, struct lm_err *err)
 {
 	struct bench_test tests[] = { { false, b->n_prompt, b->depth, 1, b->reps }, { true, b->n_gen, b->depth, b->n_seqs, b->reps } };
 	struct lm_engine_opt o = { .model = path, .device = b->device, .n_threads = b->n_threads, .n_batch = b->n_batch, .kv_type = b->kv,
@@ -112,7 +123,7 @@ static int bench_model(const struct bench *b, const char *path, double bw, bool 
 		if (!tests[k].n) continue;
 		rc = bench_run(e, &tests[k], &r, err);
 		if (rc) break;
-		row(b, lm_info(e), &tests[k], &r, ttft, bw, *first);
+		row(b, lm_info(e), &tests[k], &r, ttft, l, *first);
 		*first = false;
 	}
 	lm_engine_close(e);
@@ -154,10 +165,11 @@ int bench_main(int argc, char **argv)
 		if (bench_tokenize(b.models.v, b.models.n, b.text, b.reps, b.json, &err)) return cli_fail_open(&err);
 		return written();
 	}
-	double bw = bench_bandwidth(b.n_threads);
+	struct bench_limits limits;
+	bench_limits(&limits, b.n_threads, false);
 	if (b.json && !b.lines) fputs("[\n", stdout);
 	for (int i = 0; i < b.models.n && status == CLI_OK; i++)
-		if (bench_model(&b, b.models.v[i], bw, &first, &err)) status = cli_fail_open(&err);
+		if (bench_model(&b, b.models.v[i], &limits, &first, &err)) status = cli_fail_open(&err);
 	if (b.json && !b.lines) printf("\n]\n");
 	opt_list_free(&b.models);
 	opt_list_free(&rest);

@@ -121,7 +121,9 @@ static int bench_type(const struct out *o, const struct kern *k, const struct ke
 
 int bench_kernels(bool json, const char *only)
 {
-	double bandwidth = bench_bandwidth(1);
+	struct bench_limits limits;
+	bench_limits(&limits, 1, false);
+	double bandwidth = limits.read;
 	struct kern *k = lm_calloc(1, sizeof *k), *below = lm_calloc(1, sizeof *below);
 	int rc = k && below ? 0 : LM_ENOMEM;
 	if (!json) {

@@ -140,5 +140,6 @@ int bench_run(struct lm_engine *e, const struct bench_test *t, struct bench_resu
 	if (!rc) summarise(r);
 	/* a step reads the weights once for all sequences */
 	r->gbps = t->gen && !rc ? r->mean / t->n_seqs * (double)info->token_bytes * 1e-9 : 0;
+	r->gops = t->gen || rc ? 0 : r->mean * 2 * (double)info->token_macs * 1e-9;
 	return rc;
 }

@@ -167,6 +167,7 @@ static void describe(struct lm_engine *e, const struct lm_engine_opt *o, const s
 	i->n_params = m->n_params;
 	i->n_bytes = m->n_bytes;
 	i->token_bytes = m->token_bytes;
+	i->token_macs = m->token_macs;
 	i->untested = m->untested;
 	if (m->untested) lm_log(LM_LOG_WARN, "architecture %s has no test of its own yet: check its answers", m->arch);
 }

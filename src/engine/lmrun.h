@@ -80,7 +80,9 @@ void lm_engine_close(struct lm_engine *e);                     /* waits for runn
 struct lm_model_info {
 	const char *name, *arch, *path, *device, *quant;   /* quant: dtype that holds most bytes */
 	int n_vocab, n_ctx, n_ctx_train, n_embd, n_layer, n_threads;
-	uint64_t n_params, n_bytes, token_bytes, file_bytes;
+	uint64_t n_params, n_bytes, file_bytes;
+	uint64_t token_bytes;              /* of weights, read for a generated token */
+	uint64_t token_macs;               /* multiply-adds of the layers' matrices for a prompt token */
 	uint64_t kv_bytes;                 /* of the whole context; committed as it fills */
 	double t_load;
 	bool has_chat_template, add_bos, untested;
