@@ -84,6 +84,11 @@ int lm_map_open(struct lm_map *m, const char *path, struct lm_err *err);
 void lm_map_close(struct lm_map *m);
 /* n bytes from `at` on need not stay in memory; they are read anew when touched. */
 void lm_map_done(const struct lm_map *m, size_t at, size_t n);
+/* Reads n mapped files on a thread of its own, so that they are in memory before they are touched.  NULL when most of them
+ * are there already, or when no thread is to be had: all works without.  The files stay mapped until lm_ahead_free. */
+struct lm_ahead;
+struct lm_ahead *lm_ahead_new(const struct lm_map *part, int n);
+void lm_ahead_free(struct lm_ahead *a);                 /* stops it; NULL is fine */
 /* A file being written; it takes its name when all of it is there (lm_out_done), else nothing is left of it.  Threads may
  * write at once; what lies between stays zero. */
 struct lm_out { int fd; char *path, *tmp; bool named; };

@@ -270,6 +270,14 @@ static int weight_opt(struct model_opt *w, const struct lm_engine_opt *o, struct
 	return 0;
 }
 
+/* A model met for the first time comes from the disk in one stream.  Not where most of it may never be asked for (experts),
+ * was read already to make other tensors of it, or would drive out of memory what others have there. */
+static void read_ahead(struct lm_engine *e)
+{
+	const struct model_info *m = model_info(e->model);
+	if (!m->made_bytes && m->token_bytes > m->n_bytes / 2 && e->info.file_bytes < available() / 2) file_ahead(e->file);
+}
+
 static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
 {
 	struct model_opt w;
@@ -283,6 +291,7 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 		return lm_fail(err, LM_EFORMAT, "%s: the tokenizer has %d tokens, the output matrix %d rows", o->model,
 		               tok_vocab(e->tok), e->n_vocab);
 	describe(e, o, &w);
+	read_ahead(e);
 	rc = make_state(e, o, err);
 	if (!rc) rc = heads_open(e, err);
 	if (!rc) rc = list_ends(e, err);

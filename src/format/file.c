@@ -108,6 +108,7 @@ int file_items(const char *path, file_item_fn *fn, void *ud, struct lm_err *err)
 void file_close(struct file *f)
 {
 	if (!f) return;
+	lm_ahead_free(f->ahead);
 	for (int i = 0; i < f->n_parts; i++) lm_map_close(&f->part[i]);
 	lm_free(f->part);
 	lm_free(f->key);
@@ -116,6 +117,11 @@ void file_close(struct file *f)
 	lm_free(f->at);
 	lm_arena_free(f->arena);
 	lm_free(f);
+}
+
+void file_ahead(struct file *f)
+{
+	if (!f->ahead) f->ahead = lm_ahead_new(f->part, f->n_parts);
 }
 
 const char *file_path(const struct file *f) { return f->path; }

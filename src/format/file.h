@@ -39,6 +39,8 @@ int file_open(struct file **out, const char *path, struct lm_err *err);
 /* The same over bytes in memory, which must outlive the file (fuzzing, tests). */
 int file_open_mem(struct file **out, const void *data, size_t size, struct lm_err *err);
 void file_close(struct file *f);                           /* NULL is fine */
+/* All of it will be read soon: what is not in memory is fetched on a thread of its own, until file_close. */
+void file_ahead(struct file *f);
 const char *file_path(const struct file *f);               /* as given to file_open; "" for memory */
 bool file_is_folder(const struct file *f);                 /* the tokenizer then comes from files beside (tok_open) */
 const char *file_dir(const struct file *f);                /* that folder, no slash at its end; NULL for a GGUF */

@@ -24,6 +24,7 @@ struct file {
 	const char *path;
 	struct lm_map *part;     /* what file_close unmaps; none for a file in memory */
 	int n_parts;
+	struct lm_ahead *ahead;
 	uint64_t bytes, hash_key[2];
 	int version;
 	bool folder;             /* of Hugging Face; else a GGUF */

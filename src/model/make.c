@@ -88,6 +88,7 @@ int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_t
 	if (!rc) {
 		*made = (struct made){ j->dst, n, m->made };
 		m->made = made;
+		m->info.made_bytes += n;
 		*data = j->dst;
 		rc = fill(j, n_threads, err);
 	}

@@ -16,6 +16,7 @@ struct model_info {
 	int n_ctx_short;
 	int n_pos;                   /* learned positions: there is none beyond; 0: no such limit */
 	uint64_t n_params, n_bytes;  /* elements and bytes of all bound tensors */
+	uint64_t made_bytes;         /* of n_bytes: in memory of our own, not where the file is mapped */
 	uint64_t token_bytes;        /* weight bytes read for a generated token: head but no embedding */
 	uint64_t token_macs;         /* multiply-adds per prompt token without the head */
 	bool recurrent;              /* sequences have a state besides their KV blocks: they need a slot, and cannot be cut

@@ -1,5 +1,7 @@
 /* test_base.c - errors, arenas, buffers, files, UTF-8 and random numbers. */
 #include "test.h"
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +76,42 @@ LM_TEST(base_files)
 	assert_int_equal(lm_map_open(&m, fifo, &e), LM_EIO);                 /* returns: nobody ever writes */
 	assert_non_null(strstr(e.msg, "not a regular file"));
 	unlink(fifo);
+}
+
+/* Evicted and fetched again: by the thread alone where it starts (a file system in memory has nothing to fetch). */
+LM_TEST(base_ahead)
+{
+	enum { N = 9 << 20, PAGE = 4096 };
+	char path[] = "./lmrun-test-XXXXXX", part[PAGE];
+	struct lm_map m[2];
+	struct lm_err e;
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	for (int i = 0; i < N / PAGE; i++) {
+		memset(part, i % 251, sizeof part);
+		assert_int_equal(write(fd, part, sizeof part), sizeof part);
+	}
+	assert_ok(lm_map_open(&m[0], path, &e), e);
+	assert_null(lm_ahead_new(m, 1));             /* all of it is there */
+	assert_null(lm_ahead_new(m, 0));
+	lm_ahead_free(NULL);
+	lm_map_close(&m[0]);
+	assert_int_equal(fsync(fd), 0);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	for (int i = 0; i < 2; i++) assert_ok(lm_map_open(&m[i], path, &e), e);
+	struct lm_ahead *a = lm_ahead_new(m, 2);
+	static unsigned char in[N / PAGE];
+	for (int there = 0; a && there < N / PAGE;) {
+		assert_int_equal(mincore((void *)(uintptr_t)m[1].data, N, in), 0);
+		for (there = 0; there < N / PAGE && in[there] & 1;) there++;
+	}
+	lm_ahead_free(a);
+	a = lm_ahead_new(m, 2);
+	if (a) fail_msg("everything is in memory and would be read again");
+	for (int i = 0; i < N; i += PAGE / 2) assert_int_equal(m[0].data[i], i / PAGE % 251);
+	for (int i = 0; i < 2; i++) lm_map_close(&m[i]);
+	close(fd);
+	unlink(path);
 }
 
 LM_TEST(base_cursor)
