@@ -122,7 +122,9 @@ typedef void lm_job(void *ctx, int tid, int n_threads);
 struct lm_pool *lm_pool_new(int n_threads);             /* 0 = lm_cpu_count(); NULL when out of memory or threads */
 void lm_pool_free(struct lm_pool *p);
 int lm_pool_size(const struct lm_pool *p);
-void lm_pool_run(struct lm_pool *p, lm_job *fn, void *ctx); /* fn on every thread, caller is tid 0; joins */
+/* fn once for every tid in [0, n), 0 on the caller; joins.  A thread that does not come in time to begin its own leaves
+ * it to the caller, so calls of fn must not wait for each other. */
+void lm_pool_run(struct lm_pool *p, lm_job *fn, void *ctx);
 /* Next chunk of a shared counter of the running job: [*lo,*hi) of n items, `grain` at a time; false when none
  * is left.  Which thread gets a chunk is free, so an item's result must not depend on it. */
 bool lm_pool_next(struct lm_pool *p, int64_t n, int64_t grain, int64_t *lo, int64_t *hi);

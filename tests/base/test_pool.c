@@ -1,4 +1,5 @@
 #include "test.h"
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -56,6 +57,34 @@ LM_TEST(pool_wakes_sleeping_workers_and_callers)
 	}
 	lm_pool_free(p);
 	lm_pool_free(NULL);
+}
+
+/* A worker that stops for 5 ms wherever it runs sits out soon, and comes back; no share is lost or run twice. */
+struct slow { pthread_t caller; int us; atomic_int away; atomic_int seen[2]; };
+static void slow_away(void *ctx, int tid, int nt)
+{
+	struct slow *s = ctx;
+	atomic_fetch_add(&s->seen[tid % nt], 1);
+	double end = lm_now() + 100e-6;
+	while (lm_now() < end) ;
+	if (pthread_equal(pthread_self(), s->caller)) return;
+	atomic_fetch_add(&s->away, 1);
+	usleep((useconds_t)s->us);
+}
+
+LM_TEST(pool_leaves_late_workers_out_for_a_while)
+{
+	struct lm_pool *p = lm_pool_new(2);
+	struct slow s = { .caller = pthread_self(), .us = 5000 };
+	int n = 0;
+	for (double end = lm_now() + 0.4; lm_now() < end; n++) lm_pool_run(p, slow_away, &s);
+	assert_true(s.away >= 1 && s.away <= 20);           /* 80 without sitting out; out after the second, then for 40, 80, ... ms */
+	s.us = 0, s.away = 0;
+	for (double end = lm_now() + 5; s.away < 100 && lm_now() < end; n++) lm_pool_run(p, slow_away, &s);
+	assert_int_equal(s.away, 100);
+	assert_int_equal(s.seen[0], n);
+	assert_int_equal(s.seen[1], n);
+	lm_pool_free(p);
 }
 
 static void count(void *ctx, int tid, int nt)
