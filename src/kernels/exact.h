@@ -83,10 +83,11 @@ static inline size_t x256_s16(int n) { return x256_d(n) + x_align((size_t)n / 64
 static inline size_t x256_s32(int n) { return x256_s16(n) + x_align((size_t)n / 8); }
 static inline size_t x256_h(int n) { return x256_s32(n) + x_align((size_t)n / 16); }
 static inline size_t x256_bytes(int n) { return x256_h(n) + x_align((size_t)n / 16); }
-/* Bytes of an activation row in the form a weight class wants (multiple of 64). */
+/* Bytes of an activation row in the form a weight class wants (multiple of 64; for f32 an odd one, so that the same columns
+ * of many rows lie in many sets of a cache). */
 static inline size_t x_bytes(enum dot_class c, int n)
 {
-	return c == DOT_X32 ? x32_bytes(n) : c == DOT_X256 ? x256_bytes(n) : x_align((size_t)n * 4);
+	return c == DOT_X32 ? x32_bytes(n) : c == DOT_X256 ? x256_bytes(n) : x_align((size_t)n * 4) | 64;
 }
 /* The quantiser of one block of n elements: a = max of |x| taken on the bit patterns as unsigned integers (so a NaN
  * wins); if a is below X_TINY: d = 0, q = 0.  If a is infinite or NaN: d = a, q = 0.  Else d = a / 127,
