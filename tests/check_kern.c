@@ -111,7 +111,7 @@ static const struct wtype { enum dtype t; const char *name; int n_scale, at[2]; 
 };
 enum { N_WTYPES = sizeof wtypes / sizeof wtypes[0] };
 
-enum fill { FILL_RANDOM, FILL_ZERO, FILL_ONES, FILL_ALTERNATE, FILL_SUBNORMAL, FILL_HUGE, FILL_RAW, N_FILLS };
+enum fill { FILL_RANDOM, FILL_ZERO, FILL_ONES, FILL_ALTERNATE, FILL_SUBNORMAL, FILL_HUGE, FILL_STEPS, FILL_RAW, N_FILLS };
 
 static void fill_weights(char *w, const struct wtype *wt, size_t n_block, enum fill fill)
 {
@@ -143,8 +143,19 @@ static void fill_weights(char *w, const struct wtype *wt, size_t n_block, enum f
 	}
 }
 
+/* Groups of 32 that hold 0 to 32 equal values, in either half more: sums of codes * x on both sides of every bound. */
+static void fill_steps(float *x, int n)
+{
+	for (int g = 0; g < n; g += 32) {
+		float sign = rnd() & 1 ? -1.0f : 1.0f;
+		int flip = rnd() & 1 ? 31 : 0;
+		for (int i = 0; i < 32; i++)
+			if (g + (i ^ flip) < n) x[g + (i ^ flip)] = i % 4 * 8 + i / 4 < g / 32 % 33 ? sign : 0;
+	}
+}
 static void fill_floats(float *x, int n, enum fill fill)
 {
+	if (fill == FILL_STEPS) return fill_steps(x, n);
 	for (int i = 0; i < n; i++)
 		x[i] = fill == FILL_ZERO ? 0 : fill == FILL_ONES ? 1.0f : fill == FILL_ALTERNATE ? (i & 1 ? -3.0f : 3.0f) :
 		       fill == FILL_SUBNORMAL ? rnd_f() * 1e-38f : fill == FILL_HUGE ? rnd_f() * 1e30f : rnd_gauss();

@@ -107,6 +107,7 @@ INLINE void tree_close(struct tree *tr, __m512 acc[MR][2], int nt, bool any)
 	if (++tr->leaf == LEAVES) return;
 	tr->end = leaf_at(tr->leaf + 1, tr->n);
 	tr->has = any ? tr->has | 1u << level : tr->has & ~(1u << level);
+	if (!any) return;
 #pragma GCC unroll 6
 	for (int t = 0; t < nt; t++)
 #pragma GCC unroll 2
@@ -135,6 +136,14 @@ INLINE void tree_start(struct tree *tr, __m512 acc[MR][2], int nt, int64_t n)
 
 INLINE void store_tile(float *y, int64_t ys, __m512 acc[MR][2], int nt, int rows)
 {
+	if (rows == NR) {
+#pragma GCC unroll 6
+		for (int t = 0; t < nt; t++) {
+			_mm512_storeu_ps(y + t * ys, acc[t][0]);
+			_mm512_storeu_ps(y + t * ys + 16, acc[t][1]);
+		}
+		return;
+	}
 #pragma GCC unroll 6
 	for (int t = 0; t < nt; t++) {
 		_mm512_mask_storeu_ps(y + t * ys, lanes(rows), acc[t][0]);
