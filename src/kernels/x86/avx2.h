@@ -53,11 +53,19 @@ INLINE __m256i lanes(int n)
 {
 	return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-/* Rows lie one after the other: while 8 of them are read in step, the next 8 are fetched line by line into L2: a fetch into L1
- * takes one of its few miss buffers (Zen 4, Q4_K from DRAM: 9.5 GB/s with T0, 14 with T1, one thread). */
-INLINE void fetch(const uint8_t *p, int bytes)
+/* Into L2: a fetch into L1 holds one of its few miss buffers until the line comes (Zen 4, Q4_K from DRAM, one thread:
+ * 9.5 GB/s with T0, 14 with T1). */
+INLINE void fetch(const uint8_t *p)
 {
-	for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+	_mm_prefetch((const char *)p, _MM_HINT_T1);
+}
+
+/* Pins a running sum.  GCC otherwise reorders the integer sums of an unrolled loop, forms all products first
+ * and spills them: 0.5x. */
+INLINE __m256i pin(__m256i v)
+{
+	__asm__("" : "+x"(v));
+	return v;
 }
 
 /* ---- sums of dwords inside 128-bit lanes
@@ -83,25 +91,12 @@ INLINE __m256i lanes_1(__m256i a, __m256i b)
 	return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-/* ---- rows of a GEMV
- * ---------------------------------------------------------------------------------------- */
-/* Eight row pointers; rows that do not exist repeat the last, their results are not stored. */
-struct rows8 {
-	const uint8_t *p[8];
-	int n;
-};
-INLINE struct rows8 rows8(const void *w, int64_t stride, int first, int rows)
-{
-	struct rows8 r = { .n = rows - first < 8 ? rows - first : 8 };
-	for (int i = 0; i < 8; i++)
-		r.p[i] = (const uint8_t *)w + (int64_t)(first + (i < r.n ? i : r.n - 1)) * stride;
-	return r;
-}
+/* ---- eight rows --------------------------------------------------------------------------------------------- */
 /* The f16 at offset `at` of each row, as f32. */
-INLINE __m256 rows8_f16(const struct rows8 *r, int64_t at)
+INLINE __m256 rows8_f16(const uint8_t *const p[8], int64_t at)
 {
 	__m128i a = _mm_setzero_si128();
-#define AT(i) a = _mm_insert_epi16(a, *(const int16_t *)(const void *)(r->p[i] + at), i)
+#define AT(i) a = _mm_insert_epi16(a, *(const int16_t *)(const void *)(p[i] + at), i)
 	AT(0);
 	AT(1);
 	AT(2);
@@ -112,6 +107,13 @@ INLINE __m256 rows8_f16(const struct rows8 *r, int64_t at)
 	AT(7);
 #undef AT
 	return _mm256_cvtph_ps(a);
+}
+/* The dword at offset `at` of each row. */
+INLINE __m256i rows8_u32(const uint8_t *const p[8], int64_t at)
+{
+#define AT(i) (int)load32(p[i] + at)
+	return _mm256_setr_epi32(AT(0), AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7));
+#undef AT
 }
 /* Two f16 in each dword, low and high, as f32. */
 struct two_f32 {
@@ -125,17 +127,39 @@ INLINE struct two_f32 split_f16(__m256i v)
 	return (struct two_f32){ _mm256_cvtph_ps(_mm256_castsi256_si128(v)),
 				 _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)) };
 }
-/* The dword at offset `at` of each row. */
-INLINE __m256i rows8_u32(const struct rows8 *r, int64_t at)
-{
-#define AT(i) (int)load32(r->p[i] + at)
-	return _mm256_setr_epi32(AT(0), AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7));
-#undef AT
-}
 /* acc = fma(d * dx, (float)dot, acc), the step of the contract's chain */
 INLINE __m256 chain(__m256 acc, __m256 d, float dx, __m256i dot)
 {
 	return _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(dx)), _mm256_cvtepi32_ps(dot), acc);
+}
+
+/* Rows of a GEMV at constant distances: row i of 8 needs no pointer of its own. */
+struct strip8 {
+	const uint8_t *p, *p4; /* rows 0 and 4 */
+	int64_t stride;
+};
+INLINE const uint8_t *strip8_row(const struct strip8 *r, int i)
+{
+	return (i < 4 ? r->p : r->p4) + i % 4 * r->stride;
+}
+INLINE void strip8_rows(const uint8_t *p[8], const struct strip8 *r)
+{
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++) p[i] = strip8_row(r, i);
+}
+INLINE void strip8_on(struct strip8 *r, int bytes)
+{
+	r->p += bytes;
+	r->p4 += bytes;
+}
+/* The next n rows from *first on.  The last eight begin early where fewer are left; fewer than eight in all go one by
+ * one, as eight times the same. */
+INLINE struct strip8 strip8_from(int *first, int *n, const void *w, int64_t stride, int rows)
+{
+	*n = rows < 8 ? 1 : 8;
+	if (*first + *n > rows) *first = rows - *n;
+	const uint8_t *p = (const uint8_t *)w + *first * stride;
+	return rows < 8 ? (struct strip8){ p, p, 0 } : (struct strip8){ p, p + 4 * stride, stride };
 }
 
 /* ---- 16 lanes as two vectors: the fold of exact.h

@@ -21,24 +21,25 @@ INLINE __m256i four_rows(const uint8_t *const p[4], int64_t at, __m256i x, enum 
 	return t == DT_Q8_0 ? sum4(a, b, c, d) : sum4_i16(a, b, c, d);
 }
 
-INLINE __m256 eight_rows(const struct rows8 *r, const struct x32 *x, int64_t n, const uint8_t *next,
-			 enum dtype t)
+INLINE __m256 eight_rows(struct strip8 r, const struct x32 *x, int64_t n, enum dtype t)
 {
 	const int size = size32(t);
+	const uint8_t *next = r.p + 8 * r.stride;
 	struct walk w = walk_start(n);
 	__m256 acc = _mm256_setzero_ps(), part[LEAVES];
-	for (int64_t b = 0; b < n; b++) {
-		const int64_t at = b * size;
+	for (int64_t b = 0; b < n; b++, strip8_on(&r, size), next += 8 * size) {
+		const uint8_t *p[8];
 		__m256i xq = load256(x->q + 32 * b);
-		fetch(next + 8 * at, 8 * size);
-		__m256i dot = lanes_1(four_rows(r->p, at, xq, t), four_rows(r->p + 4, at, xq, t));
+		strip8_rows(p, &r);
+		for (int i = 0; i < 8 * size; i += 64) fetch(next + i);
+		__m256i dot = lanes_1(four_rows(p, 0, xq, t), four_rows(p + 4, 0, xq, t));
 		if (zero32(t)) dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(zero32(t) * x->sum[b]));
 		if (min32(t)) {
-			struct two_f32 h = split_f16(rows8_u32(r, at));
+			struct two_f32 h = split_f16(rows8_u32(p, 0));
 			acc = chain(acc, h.lo, x->d[b], dot);
 			acc = _mm256_fmadd_ps(h.hi, _mm256_set1_ps(x->ds[b]), acc);
 		} else
-			acc = chain(acc, rows8_f16(r, at), x->d[b], dot);
+			acc = chain(acc, rows8_f16(p, 0), x->d[b], dot);
 		if (b + 1 == w.end) {
 			part[walk_close(&w)] = acc;
 			acc = _mm256_setzero_ps();
@@ -50,10 +51,9 @@ INLINE __m256 eight_rows(const struct rows8 *r, const struct x32 *x, int64_t n, 
 INLINE void gemv(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
 {
 	struct x32 xr = x32_of(x, cols);
-	for (int i = 0; i < rows; i += 8) {
-		struct rows8 r = rows8(w, stride, i, rows);
-		__m256 v = eight_rows(&r, &xr, cols / 32, r.p[0] + 8 * stride, t);
-		_mm256_maskstore_ps(y + i, lanes(r.n), v);
+	for (int i = 0, n; i < rows; i += n) {
+		struct strip8 r = strip8_from(&i, &n, w, stride, rows);
+		_mm256_maskstore_ps(y + i, lanes(n), eight_rows(r, &xr, cols / 32, t));
 	}
 }
 

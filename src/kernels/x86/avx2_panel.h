@@ -79,10 +79,21 @@ INLINE void transpose8(__m256i v[8]) /* 8 x 8 dwords */
 
 /* ---- weights
  * -------------------------------------------------------------------------------------------------------- */
+/* Eight row pointers; rows that do not exist repeat the last. */
+struct rows8 {
+	const uint8_t *p[8];
+};
+INLINE struct rows8 panel_rows(const void *w, int64_t stride, int first, int rows)
+{
+	struct rows8 r;
+	for (int i = 0; i < 8; i++)
+		r.p[i] = (const uint8_t *)w + (int64_t)(first + i < rows ? first + i : rows - 1) * stride;
+	return r;
+}
 INLINE void pack32(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t)
 {
 	struct panel32 *o = panel;
-	struct rows8 r[2] = { rows8(w, stride, 0, rows), rows8(w, stride, rows > 8 ? 8 : 0, rows) };
+	struct rows8 r[2] = { panel_rows(w, stride, 0, rows), panel_rows(w, stride, rows > 8 ? 8 : 0, rows) };
 	for (int b = 0; b < cols / 32; b++)
 		for (int g = 0; g < 2; g++) {
 			const int64_t at = (int64_t)b * size32(t);
@@ -94,9 +105,9 @@ INLINE void pack32(void *panel, const void *w, int64_t stride, int rows, int col
 			for (int i = 0; i < 8; i++) _mm256_store_si256((__m256i *)o[b].q[i][g], v[i]);
 			struct two_f32 h;
 			if (min32(t))
-				h = split_f16(rows8_u32(&r[g], at));
+				h = split_f16(rows8_u32(r[g].p, at));
 			else
-				h = (struct two_f32){ rows8_f16(&r[g], at), _mm256_setzero_ps() };
+				h = (struct two_f32){ rows8_f16(r[g].p, at), _mm256_setzero_ps() };
 			_mm256_storeu_ps(o[b].d + 8 * g, h.lo);
 			_mm256_storeu_ps(o[b].m + 8 * g, h.hi);
 		}
@@ -149,7 +160,7 @@ INLINE void pack_k16_scales(struct panel256 *o, int g, const struct rows8 *r, in
 INLINE void pack256(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t, bool wide)
 {
 	struct panel256 *o = panel;
-	struct rows8 r[2] = { rows8(w, stride, 0, rows), rows8(w, stride, rows > 8 ? 8 : 0, rows) };
+	struct rows8 r[2] = { panel_rows(w, stride, 0, rows), panel_rows(w, stride, rows > 8 ? 8 : 0, rows) };
 	for (int b = 0; b < cols / 256; b++)
 		for (int g = 0; g < 2; g++) {
 			const int64_t at = (int64_t)b * size256(t);
@@ -165,9 +176,9 @@ INLINE void pack256(void *panel, const void *w, int64_t stride, int rows, int co
 			}
 			struct two_f32 h = { .hi = _mm256_setzero_ps() };
 			if (min256(t))
-				h = split_f16(rows8_u32(&r[g], at + (t == DT_Q2_K ? 80 : 0)));
+				h = split_f16(rows8_u32(r[g].p, at + (t == DT_Q2_K ? 80 : 0)));
 			else
-				h.lo = rows8_f16(&r[g], at + (t == DT_Q3_K ? 108 : 208));
+				h.lo = rows8_f16(r[g].p, at + (t == DT_Q3_K ? 108 : 208));
 			_mm256_storeu_ps(o[b].d + 8 * g, h.lo);
 			_mm256_storeu_ps(o[b].dmin + 8 * g, h.hi);
 			if (t == DT_Q4_K || t == DT_Q5_K)
@@ -259,13 +270,6 @@ struct sums {
 	__m256 v[2 * MR];
 };
 
-/* Pins a running sum.  GCC otherwise reorders the integer sums of an unrolled loop, forms all products first
- * and spills them: 0.5x. */
-INLINE __m256i pin(__m256i v)
-{
-	__asm__("" : "+x"(v));
-	return v;
-}
 INLINE __m256i spread32(const void *p)
 {
 	return _mm256_set1_epi32((int)load32(p));
