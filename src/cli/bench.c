@@ -33,7 +33,7 @@ static const struct opt table[] = {
 	{ .name = "--output -o", .arg = "FORMAT", .type = OPT_STR, .offset = AT(format), .choices = "md json jsonl", .help = "md, json or jsonl", .no_env = true },
 	{ .name = "--json", .type = OPT_FLAG, .value = true, .offset = AT(json), .help = "the same as -o json", .no_env = true },
 	{ .name = "--kernels", .type = OPT_FLAG, .value = true, .offset = AT(kernels), .help = "every kernel slot instead of models", .no_env = true },
-	{ .name = "--type", .arg = "NAME", .type = OPT_STR, .offset = AT(only), .help = "with --kernels: one weight type", .no_env = true },
+	{ .name = "--type", .arg = "NAME", .type = OPT_STR, .offset = AT(only), .help = "with --kernels: one weight type, or rows: all that is no product with weights", .no_env = true },
 	{ .name = "--tokenize", .arg = "FILE", .type = OPT_STR, .offset = AT(text), .help = "the models' tokenizers over a text instead", .no_env = true },
 	{ .name = "--help -h", .type = OPT_FLAG, .value = true, .offset = AT(help), .help = "this text", .no_env = true },
 };
@@ -158,7 +158,7 @@ int bench_main(int argc, char **argv)
 		return written();
 	}
 	enum dtype only;
-	if (b.only && quant_from_name(b.only, &only, &err)) return cli_say(CLI_USAGE, "bench: %s", err.msg);
+	if (b.only && strcmp(b.only, "rows") && quant_from_name(b.only, &only, &err)) return cli_say(CLI_USAGE, "bench: %s", err.msg);
 	if (b.kernels) return bench_kernels(b.json, b.only) ? cli_say(CLI_MEMORY, "bench: out of memory") : written();
 	if (b.models.n == 0) return cli_say(CLI_USAGE, "bench: no model (-m FILE, repeatable)");
 	if (b.text) {

@@ -19,7 +19,14 @@ int bench_first(struct lm_engine *e, struct lm_err *err);            /* one toke
  * a second, without the reads. */
 struct bench_limits { double read, l3, i8, f32, join_ns; };
 void bench_limits(struct bench_limits *l, int n_threads, bool cores_only);
-/* Every filled slot of every level this processor has; JSON lines when `json`, else a table. */
+/* A line of --kernels. */
+struct bench_out { bool json; const char *isa; };
+void bench_show(const struct bench_out *o, const char *slot, const char *type, int rows, int cols, double seconds, double rate,
+                const char *unit, double limit, const char *of);
+/* The slots of k that are no products with weights and differ from below's.  LM_ENOMEM. */
+struct kern;
+int bench_slots(const struct bench_out *o, const struct kern *k, const struct kern *below, const struct bench_limits *l);
+/* Every filled slot of every level this processor has; JSON lines when `json`, else a table.  only: a weight type or "rows". */
 int bench_kernels(bool json, const char *only);
 /* Load time and speed of the tokenizers of n models over a file's text: one JSON object a line, or a table. */
 int bench_tokenize(const char *const *model, int n, const char *file, int reps, bool json, struct lm_err *err);

@@ -1,5 +1,6 @@
 /* bench_kern.c - `lmrun bench --kernels`: every filled (type, instruction set) slot on one thread, in ns, GB/s of weights
- * (gemv) or Gop/s (gemm), as a share of what was measured here: memory read bandwidth, or the level's own peak. */
+ * (gemv) or Gop/s (gemm), as a share of what was measured here: memory read bandwidth, or the level's own peak.  The
+ * slots without weights: bench_slots.c. */
 #include "cli/bench.h"
 #include "kernels/kern.h"
 #include "kernels/peak.h"
@@ -53,18 +54,16 @@ static double peak_gops(peak_fn *fn)
 	return best;
 }
 
-struct out { bool json; const char *isa; };
-
-static void show(const struct out *o, const char *slot, const char *type, const struct run *r, double s, double rate, const char *unit,
-                 double limit, const char *of)
+void bench_show(const struct bench_out *o, const char *slot, const char *type, int rows, int cols, double seconds, double rate,
+                const char *unit, double limit, const char *of)
 {
 	if (o->json)
 		printf("{\"isa\":\"%s\",\"slot\":\"%s\",\"type\":\"%s\",\"rows\":%d,\"cols\":%d,\"ns\":%.0f,\"rate\":%.4g,\"unit\":\"%s\","
 		       "\"limit\":%.4g,\"limit_of\":\"%s\",\"percent\":%.1f}\n",
-		       o->isa, slot, type, r->rows, r->cols, s * 1e9, rate, unit, limit, of, 100 * rate / limit);
+		       o->isa, slot, type, rows, cols, seconds * 1e9, rate, unit, limit, of, 100 * rate / limit);
 	else
-		printf("| %-10s | %-4s | %-5s | %5d x %-4d | %12.0f | %9.1f %-6s | %5.1f %% of %s |\n", o->isa, slot, type, r->rows, r->cols,
-		       s * 1e9, rate, unit, 100 * rate / limit, of);
+		printf("| %-10s | %-10s | %-5s | %5d x %-4d | %12.0f | %9.1f %-6s | %5.1f %% of %s |\n", o->isa, slot, type, rows, cols,
+		       seconds * 1e9, rate, unit, 100 * rate / limit, of);
 }
 
 /* Small positive bytes: every format decodes them to finite values. */
@@ -92,7 +91,7 @@ static bool make(struct run *r, size_t n_w)
 	return true;
 }
 
-static int bench_type(const struct out *o, const struct kern *k, const struct kern *below, enum dtype t, double bandwidth, struct peak p)
+static int bench_type(const struct bench_out *o, const struct kern *k, const struct kern *below, enum dtype t, const struct bench_limits *l)
 {
 	const struct kern_type *m = &k->w[t], *b = &below->w[t];
 	bool slow = strcmp(o->isa, "c") == 0;     /* the portable loops: a smaller matrix says the same */
@@ -102,7 +101,7 @@ static int bench_type(const struct out *o, const struct kern *k, const struct ke
 	if (!make(&r, n_w)) rc = LM_ENOMEM;
 	if (!rc && m->gemv && m->gemv != b->gemv) {
 		double s = best_seconds(gemv, &r);
-		show(o, "gemv", quant_info(t)->name, &r, s, (double)n_w / s * 1e-9, "GB/s", bandwidth, "memory read");
+		bench_show(o, "gemv", quant_info(t)->name, r.rows, r.cols, s, (double)n_w / s * 1e-9, "GB/s", l->read, "memory read");
 	}
 	if (!rc && m->gemm && (m->gemm != b->gemm || m->pack != b->pack)) {
 		const struct kern_gemm *g = m->gemm;
@@ -112,34 +111,41 @@ static int bench_type(const struct out *o, const struct kern *k, const struct ke
 		r.xp = g->pack_x ? lm_aligned(64, g->xp_bytes(BENCH_TOKENS, r.cols) + 64) : NULL;
 		if (!r.panel || (g->pack_x && !r.xp)) rc = LM_ENOMEM;
 		double s = rc ? 1 : best_seconds(gemm, &r);
-		if (!rc) show(o, "gemm", quant_info(t)->name, &r, s, 2.0 * r.rows * r.cols * BENCH_TOKENS / s * 1e-9, "Gop/s",
-		              peak_gops(f ? p.f32 : p.i8), f ? "f32 peak" : "int8 peak");
+		if (!rc) bench_show(o, "gemm", quant_info(t)->name, r.rows, r.cols, s, 2.0 * r.rows * r.cols * BENCH_TOKENS / s * 1e-9, "Gop/s",
+		              f ? l->f32 : l->i8, f ? "f32 peak" : "int8 peak");
 	}
 	lm_free(r.w), lm_free(r.x), lm_free(r.y), lm_free(r.panel), lm_free(r.xp);
 	return rc;
+}
+
+static void level_peak(struct bench_limits *l, unsigned flags)
+{
+	struct peak p = peak_of(flags);
+	l->i8 = peak_gops(p.i8);
+	l->f32 = peak_gops(p.f32);
 }
 
 int bench_kernels(bool json, const char *only)
 {
 	struct bench_limits limits;
 	bench_limits(&limits, 1, false);
-	double bandwidth = limits.read;
 	struct kern *k = lm_calloc(1, sizeof *k), *below = lm_calloc(1, sizeof *below);
 	int rc = k && below ? 0 : LM_ENOMEM;
 	if (!json) {
-		printf("%s; memory read with one thread %.1f GB/s\n\n", cpu_model(), bandwidth);
-		printf("| isa        | slot | type  |       matrix |           ns |             rate | share of the limit |\n"
-		       "|------------|------|-------|--------------|--------------|------------------|--------------------|\n");
+		printf("%s; memory read with one thread %.1f GB/s\n\n", cpu_model(), limits.read);
+		printf("| isa        | slot       | type  |       matrix |           ns |             rate | share of the limit |\n"
+		       "|------------|------------|-------|--------------|--------------|------------------|--------------------|\n");
 	}
 	for (int i = 0; i < n_cpu_levels && !rc; i++) {
 		unsigned flags;
 		if (cpu_flags(&flags, cpu_levels[i].name, NULL)) continue;
-		struct out o = { json, cpu_levels[i].name };
-		struct peak p = peak_of(flags);
+		struct bench_out o = { json, cpu_levels[i].name };
+		level_peak(&limits, flags);
 		kern_init(k, flags);
 		for (int t = 0; t < DT_COUNT && !rc; t++)
 			if (quant_info((enum dtype)t) && k->w[t].gemv && (!only || !strcmp(only, quant_info((enum dtype)t)->name)))
-				rc = bench_type(&o, k, below, (enum dtype)t, bandwidth, p);
+				rc = bench_type(&o, k, below, (enum dtype)t, &limits);
+		if (!rc && (!only || !strcmp(only, "rows"))) rc = bench_slots(&o, k, below, &limits);
 		*below = *k;
 	}
 	lm_free(k);

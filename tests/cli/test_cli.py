@@ -359,6 +359,12 @@ class Bench(Case):
         for r in rows:
             self.assertTrue(r["ns"] > 0 and r["rate"] > 0 and r["limit"] > 0)
 
+    def test_kernels_lists_what_has_no_weights(self):
+        rows = [json.loads(line) for line in self.ok("bench", "--kernels", "--json", "--type", "rows").splitlines()]
+        slots = {(r["slot"], r["type"]) for r in rows if r["isa"] == "c"}
+        self.assertTrue({("attn_score", "f16"), ("attn_value", "q8_0"), ("norm_rms", "f32"), ("rope", "f32"), ("delta", "f32")} <= slots)
+        self.assertTrue(all(r["ns"] > 0 and r["rate"] > 0 and r["limit"] > 0 for r in rows))
+
 
 class Terminal(Case):
     """--interactive on a pseudo-terminal."""
