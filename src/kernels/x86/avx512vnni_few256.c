@@ -16,7 +16,7 @@ INLINE int n_sub(int type) { return type == Q4_K || type == Q5_K ? 8 : 16; }
 /* Codes of types without minima are unsigned: w + zero. */
 INLINE int log2_zero(int type) { return type == Q6_K ? 5 : 2; }
 
-/* One block of 32 rows.  sc: the sub-scales times 1, 2, 4, 8.  pair: words of two sub-blocks' minima, or where there are none, scales. */
+/* One block of 32 rows.  sc: the sub-scales times 1, 2, 4, 8 (those that are used).  pair: words of two sub-blocks' minima, or where there are none, scales. */
 struct wblock {
 	uint8_t q[64][2][64];
 	int32_t sc[16][4][NR], pair[8][NR];
@@ -106,14 +106,24 @@ INLINE void codes_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z
 	}
 }
 
+/* Bit h: some token's block has a group shifted by h.  Mostly two of the four do, and stores are what unpacking waits for. */
+INLINE unsigned shifts_of(const char *h, size_t stride, int n_tok)
+{
+	__m128i u = _mm_setzero_si128();
+	for (int t = 0; t < n_tok; t++) u = _mm_or_si128(u, _mm_sllv_epi16(_mm_set1_epi16(1), load128(h + (size_t)t * stride)));
+	u = _mm_or_si128(u, _mm_srli_si128(u, 8));
+	uint64_t v = (uint64_t)_mm_cvtsi128_si64(u);
+	return (unsigned)((v | v >> 16 | v >> 32 | v >> 48) & 15);
+}
 /* Scales 4 g .. 4 g + 3 are signed bytes of each row's dword v. */
-INLINE void put_scales(struct wblock *o, int g, int z, __m512i v)
+INLINE void put_scales(struct wblock *o, int g, int z, __m512i v, unsigned shifts)
 {
 #pragma GCC unroll 4
 	for (int j = 0; j < 4; j++) {
 		__m512i s = _mm512_srai_epi32(_mm512_slli_epi32(v, (unsigned)(24 - 8 * j)), 24);
 #pragma GCC unroll 4
-		for (int h = 0; h < 4; h++) _mm512_store_si512(o->sc[4 * g + j][h] + 16 * z, _mm512_slli_epi32(s, (unsigned)h));
+		for (int h = 0; h < 4; h++)
+			if (shifts >> h & 1) _mm512_store_si512(o->sc[4 * g + j][h] + 16 * z, _mm512_slli_epi32(s, (unsigned)h));
 	}
 }
 /* The same four of v as two pairs of words. */
@@ -125,20 +135,20 @@ INLINE void put_pairs(struct wblock *o, int g, int z, __m512i v)
 	_mm512_store_si512(o->pair[2 * g + 1] + 16 * z, _mm512_srai_epi16(_mm512_shuffle_epi8(v, second), 8));
 }
 
-INLINE void scales_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z)
+INLINE void scales_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
 {
 	const __m512i six = _mm512_set1_epi8(63);
 	__m512i v[4]; /* d and dmin, bytes 0-3, 4-7, 8-11 of the packed scales */
 	dwords_16rows(v, r, at);
 	_mm512_store_ps(o->d + 16 * z, f16_low(v[0]));
 	_mm512_store_ps(o->dmin + 16 * z, f16_high(v[0]));
-	put_scales(o, 0, z, _mm512_and_si512(v[1], six));
-	put_scales(o, 1, z, _mm512_or_si512(low4(v[3]), pair_at4(v[1], 6)));
+	put_scales(o, 0, z, _mm512_and_si512(v[1], six), shifts);
+	put_scales(o, 1, z, _mm512_or_si512(low4(v[3]), pair_at4(v[1], 6)), shifts);
 	put_pairs(o, 0, z, _mm512_and_si512(v[2], six));
 	put_pairs(o, 1, z, _mm512_or_si512(high4(v[3]), pair_at4(v[2], 6)));
 }
 
-INLINE void scales_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z)
+INLINE void scales_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
 {
 	__m512i v[4];
 	dwords_16rows(v, r, at);
@@ -146,12 +156,12 @@ INLINE void scales_k2(struct wblock *o, const struct rows16 *r, int64_t at, int 
 	_mm512_store_ps(o->dmin + 16 * z, rows16_f16(r, at + 82));
 #pragma GCC unroll 4
 	for (int g = 0; g < 4; g++) {
-		put_scales(o, g, z, low4(v[g]));
+		put_scales(o, g, z, low4(v[g]), shifts);
 		put_pairs(o, g, z, high4(v[g]));
 	}
 }
 
-INLINE void scales_k3(struct wblock *o, const struct rows16 *r, int64_t at, int z)
+INLINE void scales_k3(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
 {
 	__m512i a = dword_16rows(r, at + 96), b = dword_16rows(r, at + 100), h = dword_16rows(r, at + 104);
 	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 108));
@@ -159,29 +169,29 @@ INLINE void scales_k3(struct wblock *o, const struct rows16 *r, int64_t at, int 
 	for (int g = 0; g < 4; g++) {
 		__m512i low = g == 0 ? low4(a) : g == 1 ? low4(b) : g == 2 ? high4(a) : high4(b);
 		low = _mm512_sub_epi8(_mm512_or_si512(low, pair_at4(h, 2 * g)), _mm512_set1_epi8(32));
-		put_scales(o, g, z, low);
+		put_scales(o, g, z, low, shifts);
 		put_pairs(o, g, z, low);
 	}
 }
 
-INLINE void scales_k6(struct wblock *o, const struct rows16 *r, int64_t at, int z)
+INLINE void scales_k6(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
 {
 	__m512i v[4];
 	dwords_16rows(v, r, at + 192);
 	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 208));
 #pragma GCC unroll 4
 	for (int g = 0; g < 4; g++) {
-		put_scales(o, g, z, v[g]);
+		put_scales(o, g, z, v[g], shifts);
 		put_pairs(o, g, z, v[g]);
 	}
 }
 
-INLINE void unpack(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
+INLINE void unpack(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts, int type)
 {
-	if (type == Q6_K) codes_k6(o, r, at, z), scales_k6(o, r, at, z);
-	else if (type == Q2_K) codes_k2(o, r, at, z, type), scales_k2(o, r, at, z);
-	else if (type == Q3_K) codes_k2(o, r, at, z, type), scales_k3(o, r, at, z);
-	else codes_k4(o, r, at, z, type), scales_k4(o, r, at, z);
+	if (type == Q6_K) codes_k6(o, r, at, z), scales_k6(o, r, at, z, shifts);
+	else if (type == Q2_K) codes_k2(o, r, at, z, type), scales_k2(o, r, at, z, shifts);
+	else if (type == Q3_K) codes_k2(o, r, at, z, type), scales_k3(o, r, at, z, shifts);
+	else codes_k4(o, r, at, z, type), scales_k4(o, r, at, z, shifts);
 }
 
 /* ---- one block of nt tokens --------------------------------------------------------------------------------- */
@@ -251,8 +261,9 @@ INLINE void few(float *y, int64_t ys, const void *w, int64_t stride, const void 
 		                       panel_rows(base, stride, rows - r0 < NR ? rows - r0 : NR, 1) };
 		few_start(&sums, n, n_tok);
 		for (int64_t b = 0; b < n; b++) {
-			unpack(&wb, &r[0], b * size, 0, type);
-			unpack(&wb, &r[1], b * size, 1, type);
+			const unsigned shifts = shifts_of((const char *)xp + x256_h(cols) + 16 * b, xs, n_tok);
+			unpack(&wb, &r[0], b * size, 0, shifts, type);
+			unpack(&wb, &r[1], b * size, 1, shifts, type);
 			const int lines = (NR * size / 64 + tiles - 1) / tiles;
 			for (int i = 0, t0 = 0; i < tiles; i++) {
 				const int nt = few_tile(n_tok, tiles, i);
