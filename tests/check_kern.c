@@ -274,6 +274,43 @@ static void check_gemm(const struct kern *k, const struct kern *ck, const struct
 	check_gemm_at(k, ck, wt, nr, 13, (2048 / unit + 1) * unit, FILL_RANDOM, FILL_RANDOM);
 }
 
+/* Rows of x, like the weights, end at an unmapped page; the last token of x too. */
+static void check_few_at(const struct kern *k, const struct kern *ck, const struct wtype *wt, int rows, int n_tok, int cols,
+                         enum fill fw, enum fill fx, size_t gap)
+{
+	const struct dtype_info *info = quant_info(wt->t);
+	int64_t row = quant_row_bytes(wt->t, cols), stride = row + (int64_t)gap;
+	size_t xrow = x_bytes(info->dot, cols), ys = (size_t)rows + 3;
+	struct guard w = guard_new((size_t)(stride * (rows - 1) + row)), x = guard_new(xrow * (size_t)n_tok);
+	float *a = canary_new(ys * (size_t)n_tok), *b = canary_new((size_t)rows);
+	for (int r = 0; r < rows; r++) fill_weights(w.p + r * stride, wt, (size_t)(cols / info->block_elems), fw);
+	for (int t = 0; t < n_tok; t++) make_x(x.p + xrow * (size_t)t, info->dot, cols, fx, ck);
+	k->few[wt->t](a, (int64_t)ys, w.p, stride, x.p, rows, n_tok, cols);
+	for (int t = 0; t < n_tok; t++) {
+		ck->w[wt->t].gemv(b, w.p, stride, x.p + xrow * (size_t)t, rows, cols);
+		compare("few rows, tokens", a + ys * (size_t)t, b, (size_t)rows, rows, n_tok);
+		for (size_t r = (size_t)rows; r < ys; r++)
+			require(memcmp(a + ys * (size_t)t + r, "\xA5\xA5\xA5\xA5", 4) == 0, "few wrote beyond its rows");
+	}
+	require(canary_ok(a, ys * (size_t)n_tok), "few wrote outside y");
+	canary_free(a);
+	canary_free(b);
+	guard_free(&w);
+	guard_free(&x);
+}
+
+static void check_few(const struct kern *k, const struct kern *ck, const struct wtype *wt)
+{
+	int unit = unit_of(wt->t);
+	for (int n = 1; n <= 17; n++) check_few_at(k, ck, wt, 40, 1 + n % 7, n * unit, FILL_RANDOM, FILL_RANDOM, 0);
+	for (int t = 1; t <= FEW_MAX; t++) check_few_at(k, ck, wt, 33, t, 3 * unit, FILL_RANDOM, FILL_RANDOM, 0);
+	for (int rows = 1; rows <= 70; rows++) check_few_at(k, ck, wt, rows, 2 + rows % 3, unit, FILL_RANDOM, FILL_RANDOM, (size_t)rows % 3 * 2);
+	for (int fw = 0; fw < N_FILLS; fw++)
+		for (int fx = 0; fx < FILL_RAW; fx++)
+			for (int n = 1; n <= 9; n += 4) check_few_at(k, ck, wt, 35, 7, n * unit, (enum fill)fw, (enum fill)fx, 0);
+	check_few_at(k, ck, wt, 32, FEW_MAX, (2048 / unit + 1) * unit, FILL_RANDOM, FILL_RANDOM, 0);
+}
+
 /* ---- activation rows and row functions ------------------------------------------------------------------------ */
 static void check_quant(const struct kern *k, const struct kern *ck, bool wide)
 {
@@ -601,6 +638,11 @@ static void check_level(const struct kern *k, const struct kern *below, const st
 		snprintf(name, sizeof name, "gemv %s", wt->name);
 		if (begin_slot(name, (void *)m->gemv, (void *)b->gemv)) {
 			check_gemv(k, ck, wt);
+			end_slot();
+		}
+		snprintf(name, sizeof name, "few %s", wt->name);
+		if (k->few[wt->t] && k->few[wt->t] != below->few[wt->t] && begin_slot(name, m, NULL)) {
+			check_few(k, ck, wt);
 			end_slot();
 		}
 		snprintf(name, sizeof name, "gemm %s", wt->name);

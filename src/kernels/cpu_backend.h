@@ -4,7 +4,9 @@
 #include "kernels/kern.h"
 #include "kernels/kv.h"
 
-enum { GEMM_MIN = 4 };               /* rows from which a panel pays: below, gemv row by row is faster */
+/* Rows from which a panel pays (below, gemv row by row is faster), and from which unpacking a block for all of them does, where
+ * there is such a kernel; it serves FEW_MAX, where a panel begins to pay.  Measured on Zen 4. */
+enum { GEMM_MIN = 4, FEW_MIN = 2 };
 enum { ATTN_TILE = 32 };             /* (row, head) pairs of one attention tile */
 enum { MAX_ROPES = 4 };              /* different RoPE tables in one model */
 
@@ -58,7 +60,11 @@ int scratch_want(struct scratch *s, size_t n, struct lm_err *err);
 static inline void most(size_t *a, size_t b) { *a = b > *a ? b : *a; }
 
 /* cpu_linear.c */
-static inline bool cpu_by_gemm(const struct cpu *c, const struct mat *w, int n_tok) { return n_tok >= GEMM_MIN && c->k.w[w->type].gemm; }
+static inline bool cpu_by_few(const struct cpu *c, const struct mat *w, int n_tok) { return n_tok >= FEW_MIN && n_tok <= FEW_MAX && c->k.few[w->type]; }
+static inline bool cpu_by_gemm(const struct cpu *c, const struct mat *w, int n_tok)
+{
+	return n_tok >= GEMM_MIN && c->k.w[w->type].gemm && !cpu_by_few(c, w, n_tok);
+}
 void cpu_quantise(const struct cpu *c, void *row, const float *x, enum dot_class d, int cols);
 /* Rows [r, r+n) of w times n_tok activation rows: x of w's dot class, 64-byte aligned; xp the same packed, needed by a
  * GEMM that packs.  y[t * y_stride + i], without bias. */

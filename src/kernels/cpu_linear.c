@@ -1,6 +1,6 @@
 /* cpu_linear.c - matrix products: one activation, quantised once, against several weights.
- * Few rows: gemv on the file's blocks, threads take chunks of output rows.  Many rows: threads take panels of weight
- * rows, unpack each once into their own scratch and run it against all tokens.  Which thread computes an output is
+ * One row, or a few: gemv and its like on the file's blocks, threads take chunks of output rows.  Many rows: threads take panels of
+ * weight rows, unpack each once into their own scratch and run it against all tokens.  Which thread computes an output is
  * free; how it is computed never depends on it (exact.h). */
 #include "kernels/cpu_backend.h"
 
@@ -96,6 +96,8 @@ void cpu_strip(const struct cpu *c, const struct strip *s, char *panel)
 	size_t row = x_bytes(class_of(w->type), w->cols);
 	if (!k->gemv) {
 		strip_decoded(c, s, (float *)panel);
+	} else if (cpu_by_few(c, w, s->n_tok)) {
+		c->k.few[w->type](s->y, s->y_stride, mat_row(*w, s->r), w->stride, s->x, s->n, s->n_tok, w->cols);
 	} else if (!cpu_by_gemm(c, w, s->n_tok)) {
 		for (int t = 0; t < s->n_tok; t++)
 			k->gemv(s->y + t * s->y_stride, mat_row(*w, s->r), w->stride, s->x + (size_t)t * row, s->n, w->cols);
@@ -134,13 +136,14 @@ static void linear_run(void *ctx, int tid, int nt)
 	} while (nt > 1 && lm_pool_next(j->c->pool, j->unit0[j->n], 1, &lo, &hi));
 }
 
-/* Rows of a gemv chunk: a few chunks a thread, so that a late thread costs little, and whole groups of 16. */
+/* Rows of a gemv chunk: a few chunks a thread, so that a late thread costs little, and whole groups of 16 (32 for some tokens). */
 static int chunk_rows(const struct linear_job *j)
 {
 	int64_t rows = 0;
 	for (int i = 0; i < j->n; i++) rows += j->l[i].w->rows;
-	int64_t n = rows / (j->c->n_threads * 6) / 16 * 16;
-	return n < 16 ? 16 : n > 1024 ? 1024 : (int)n;
+	int group = j->n_tok > 1 ? 32 : 16;
+	int64_t n = rows / (j->c->n_threads * 6) / group * group;
+	return n < group ? group : n > 1024 ? 1024 : (int)n;
 }
 
 static void linear_group(struct cpu *c, const struct lin *l, int n, struct mat x)

@@ -137,7 +137,7 @@ int cpu_moe_scratch(struct cpu *c, int rows, struct lm_err *err)
 		most(&i, (size_t)ints_of(s, rows) * sizeof(int32_t));
 	}
 	most(&up, (size_t)rows * (size_t)strip * sizeof(float));
-	most(&up, (GEMM_MIN - 1) * CHUNK_MAX * sizeof(float));
+	most(&up, FEW_MAX * CHUNK_MAX * sizeof(float));
 	c->moe_up_stride = x_align(up) + 64;
 	if (!c->n_moe) return 0;
 	for (int k = 0; k < 3 && !rc; k++) {
@@ -240,11 +240,18 @@ static int64_t plan(struct moe_job *j, const struct mat *w, const struct mat *w2
 	return macs;
 }
 
+/* Whether expert e's rows are wanted packed. */
+static bool by_gemm(const struct moe_job *j, int e)
+{
+	int n = rows_of(j, e);
+	return cpu_by_gemm(j->c, &j->w[e], n) || (j->w2 && cpu_by_gemm(j->c, &j->w2[e], n));
+}
+
 /* Weight rows of a unit of expert e. */
 static int unit_rows(const struct moe_job *j, int e)
 {
 	int n = rows_of(j, e);
-	if (n < GEMM_MIN) return j->chunk;
+	if (n < GEMM_MIN || cpu_by_few(j->c, &j->w[e], n)) return j->chunk;
 	return cpu_by_gemm(j->c, &j->w[e], n) ? j->c->k.w[j->w[e].type].gemm->nr : DECODE_ROWS;
 }
 
@@ -264,7 +271,7 @@ static void inputs_run(void *ctx, int tid, int nt)
 				if (!j->down) memcpy(pair_row(j, d, p), c->x[d].p + (size_t)j->token[p] * row, row);
 				else cpu_quantise(c, pair_row(j, d, p), (const float *)c->pair_g.p + p * j->cols, (enum dot_class)d, j->cols);
 			}
-			if (g && g->pack_x && n >= GEMM_MIN && hi > lo)
+			if (g && g->pack_x && hi > lo && by_gemm(j, j->active[a]))
 				g->pack_x(c->pair_xp[d].p + g->xp_bytes(j->tile[d][a] + (int)lo, j->cols), pair_row(j, d, first + lo), (int)(hi - lo), j->cols);
 		}
 	}

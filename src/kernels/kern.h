@@ -9,6 +9,11 @@
 /* y[r] = dot(W row r, x) for `rows` rows; x is one activation row in the form of the type's dot class. */
 typedef void kern_gemv(float *y, const void *w, int64_t w_stride, const void *x, int rows, int cols);
 
+/* y[t * y_stride + r] = dot(W row r, x row t) for n_tok <= FEW_MAX tokens, straight from the file's blocks; x rows lie
+ * x_bytes(class, cols) apart.  Equals gemv bit for bit. */
+enum { FEW_MAX = 16 };
+typedef void kern_few(float *y, int64_t y_stride, const void *w, int64_t w_stride, const void *x, int rows, int n_tok, int cols);
+
 /* A GEMM of one instruction set: serves every weight type whose pack makes its panels.
  * Use: pack nr weight rows into a panel (fewer at the end: the rest is zero-filled by pack); convert n_tok activation
  * rows once with pack_x (NULL: run takes the rows as they are, xp = rows with stride x_bytes(class, cols));
@@ -31,6 +36,7 @@ struct kern_type { kern_gemv *gemv; kern_pack *pack; const struct kern_gemm *gem
 struct kern {
 	unsigned flags;                                      /* what the slots were chosen from */
 	struct kern_type w[DT_COUNT];                        /* by weight type; gemv NULL: type has no kernels, decode to f32 rows */
+	kern_few *few[DT_COUNT];                             /* by weight type; NULL: none */
 	/* dst: activation row (exact.h) of the class; n a multiple of 32 resp. 256 */
 	void (*quant_x32)(void *dst, const float *x, int n);
 	void (*quant_x256)(void *dst, const float *x, int n);

@@ -157,5 +157,7 @@ void kern_avx512_attn(struct kern *k);
 void kern_avx512_float(struct kern *k);
 void kern_avx512vnni_gemv32(struct kern *k);
 void kern_avx512vnni_gemv256(struct kern *k);
+void kern_avx512vnni_few32(struct kern *k);
+void kern_avx512vnni_few256(struct kern *k);
 void kern_avx512vnni_gemm32(struct kern *k);
 void kern_avx512vnni_gemm256(struct kern *k);

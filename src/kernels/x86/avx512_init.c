@@ -11,6 +11,8 @@ void kern_init_avx512(struct kern *k, unsigned flags)
 	if (!(flags & CPU_AVX512VNNI)) return;
 	kern_avx512vnni_gemv32(k);
 	kern_avx512vnni_gemv256(k);
+	kern_avx512vnni_few32(k);
+	kern_avx512vnni_few256(k);
 	kern_avx512vnni_gemm32(k);
 	kern_avx512vnni_gemm256(k);
 }
