@@ -224,10 +224,11 @@ static float join_sink(struct work *w, int i, float sink)
 }
 
 /* One chunk of positions [base, base + KV_CHUNK) for the n pairs of a tile. */
-static void chunk(const struct attend_job *j, struct work *w, const int32_t *table, int base, int kv_h, int n, const int *lo, const int *hi)
+static void chunk(const struct attend_job *j, struct work *w, const int32_t *table, int base, int last, int kv_h, int n, const int *lo, const int *hi)
 {
 	const struct attn *a = j->a;
-	const void *kb[KV_CHUNK / KV_BLOCK], *vb[KV_CHUNK / KV_BLOCK];
+	enum { MOST = KV_CHUNK / KV_BLOCK + KV_AHEAD };
+	const void *kb[MOST], *vb[MOST];
 	enum dtype vt = a->v_at ? j->kv->k.type : j->kv->v.type;
 	float mc[ATTN_TILE], lc[ATTN_TILE];
 	int end = 0;
@@ -249,6 +250,10 @@ static void chunk(const struct attend_job *j, struct work *w, const int32_t *tab
 		char *v = w->v + i * kv_head_bytes(vt, a->dim_v);
 		values_of(v, kb[i], vt, a);
 		vb[i] = v;
+	}
+	for (int i = 0, at = base / KV_BLOCK + n_block; i < KV_AHEAD; i++, at++) {        /* what is read next */
+		kb[n_block + i] = vb[i < n_block ? i : n_block - 1];
+		vb[n_block + i] = at * KV_BLOCK < last ? kv_head(j->kv->k, table[at], j->kv->k.type, a->dim_k, kv_h) : vb[0];
 	}
 	j->c->k.attn_score(w->s, w->q, n, kb, n_block, j->kv->k.type, a->dim_k, a->scale, a->softcap);
 	for (int i = 0; i < n; i++)
@@ -273,7 +278,7 @@ static void attend_unit(const struct attend_job *j, const struct tile *t, int kv
 		w->seen[i] = false;
 	}
 	for (int base = first / KV_CHUNK * KV_CHUNK; base < last; base += KV_CHUNK)
-		chunk(j, w, j->s->table[j->s->seq[t->row]], base, kv_h, n, lo, hi);
+		chunk(j, w, j->s->table[j->s->seq[t->row]], base, last, kv_h, n, lo, hi);
 	for (int i = 0; i < n; i++) {
 		float *y = f32_row(j->y, t->row + i / heads) + (h0 + i % heads) * a->dim_v, scale = 1;
 		const float *o = w->o + (size_t)i * (size_t)a->dim_v;

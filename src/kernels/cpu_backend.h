@@ -5,7 +5,6 @@
 #include "kernels/kv.h"
 
 enum { GEMM_MIN = 4 };               /* rows from which a panel pays: below, gemv row by row is faster */
-enum { ATTN_TILE = 32 };             /* (row, head) pairs of one attention tile */
 enum { MAX_ROPES = 4 };              /* different RoPE tables in one model */
 
 struct scratch { char *p; size_t cap; };
