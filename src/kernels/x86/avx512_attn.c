@@ -15,14 +15,17 @@ INLINE __m512 plain16(const char *x, int i, enum dtype t)
 	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 
-/* What TILE_V vectors of type t read, of what will be read later. */
-INLINE void ahead(const char *p, enum dtype t)
+/* Bytes of 16 elements. */
+INLINE int bytes16(enum dtype t)
 {
-	for (int i = 0; i < (t == DT_F32 ? 4 : t == DT_Q8_0 ? 1 : 2); i++) _mm_prefetch(p + 64 * i, _MM_HINT_T0);
+	return t == DT_F32 ? 64 : t == DT_Q8_0 ? 16 : 32;
 }
-INLINE int ahead_bytes(enum dtype t)
+/* Fetches what will be read later, n bytes with each step.  Into L2: Zen 4, decoding at depth 4096 from DRAM with
+ * 1 and 2 threads: 7.4 and 12.8 GB/s without, 10.8 and 20 into L1, 15.8 and 28 into L2; 4 or 8 blocks ahead no
+ * better than 2. */
+INLINE void ahead(const char *p, int n)
 {
-	return t == DT_F32 ? 256 : t == DT_Q8_0 ? 64 : 128;
+	for (int i = 0; i < n; i += 64) _mm_prefetch(p + i, _MM_HINT_T1);
 }
 
 INLINE void zero(__m512 a[TILE_Q][TILE_V], int n)
@@ -64,15 +67,14 @@ struct keys {
 INLINE void score_tile(float *s, const float *q, int n, const struct keys *k, enum dtype t)
 {
 	__m512 a[TILE_Q][TILE_V];
-	int half = ahead_bytes(t) / 2;
+	const int part = 2 * bytes16(t);
 	zero(a, n);
 	for (int d = 0; d < k->dim; d++) {
 		__m512 x[TILE_V];
 #pragma GCC unroll 4
 		for (int v = 0; v < TILE_V; v++) x[v] = key16(k->kb[v / 2], v % 2, d, t, k->dim);
 		if (k->next[0])
-			for (int i = 0; i < 2; i++)
-				for (int b = 0; b < half; b += 64) _mm_prefetch(k->next[i] + d * half + b, _MM_HINT_T0);
+			for (int i = 0; i < 2; i++) ahead(k->next[i] + d * part, part);
 		add_products(a, q + d, k->dim, x, n);
 	}
 #pragma GCC unroll 6
@@ -86,7 +88,7 @@ INLINE void scores(float *s, const float *q, int n_q, const void *const *kb, int
 		   float scale)
 {
 	for (int b = 0; b < n_block; b += 2, s += 2 * KV_BLOCK) {
-		struct keys k = { { kb[b], kb[b + 1 < n_block ? b + 1 : b] }, { kb[b + 2], kb[b + 3] }, n_block - b, dim, scale };
+		struct keys k = { { kb[b], kb[b + 1 < n_block ? b + 1 : b] }, { kb[b + KV_AHEAD], kb[b + KV_AHEAD + 1] }, n_block - b, dim, scale };
 		int i = 0;
 		for (; n_q - i >= TILE_Q; i += TILE_Q, k.next[0] = NULL) score_tile(s + i * KV_CHUNK, q + i * dim, TILE_Q, &k, t);
 		if (n_q - i >= 4) score_tile(s + i * KV_CHUNK, q + i * dim, 4, &k, t), i += 4, k.next[0] = NULL;
@@ -186,17 +188,19 @@ INLINE void value_tile(const struct values *v, int q0, int n, int d, int wide, e
 		all_lo = l > all_lo ? l : all_lo;
 		all_hi = h < all_hi ? h : all_hi;
 	}
+	const int part = TILE_V * bytes16(t);
 	int at[TILE_V];
 	for (int j = 0; j < TILE_V; j++) at[j] = d + (16 * j < wide ? 16 * j : 0);
 	zero(a, n);
 	for (int b = lo / KV_BLOCK * KV_BLOCK; b < hi; b += KV_BLOCK) {
-		const char *vb = v->vb[b / KV_BLOCK], *next = (const char *)v->vb[b / KV_BLOCK + KV_AHEAD] + d / WIDE * KV_BLOCK * ahead_bytes(t);
+		const char *vb = v->vb[b / KV_BLOCK], *next = v->vb[b / KV_BLOCK + KV_AHEAD];
+		next += d / WIDE * KV_BLOCK * part;
 		int end = hi < b + KV_BLOCK ? hi : b + KV_BLOCK;
 		for (int p = lo > b ? lo : b; p < end; p++) {
 			__m512 x[TILE_V];
 #pragma GCC unroll 4
 			for (int j = 0; j < TILE_V; j++) x[j] = value16(vb, p - b, at[j], t, v->dim);
-			if (v->fetch) ahead(next + (p - b) * ahead_bytes(t), t);
+			if (v->fetch) ahead(next + (p - b) * part, part);
 			if (p >= all_lo && p < all_hi) add_products(a, v->s + q0 * KV_CHUNK + p, KV_CHUNK, x, n);
 			else add_seen(a, v, q0, p, x, n);
 		}
