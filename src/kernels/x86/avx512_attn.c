@@ -122,23 +122,27 @@ static void attn_score(float *s, const float *q, int n_q, const void *const *kb,
 /* ---- softmax ----------------------------------------------------------------------------------------------- */
 INLINE __mmask16 visible(int i, int lo, int hi) /* lanes i .. i+15 inside [lo, hi) */
 {
-	if (i >= lo && i + 16 <= hi) return 0xffff;
 	return (__mmask16)(lanes(hi - i < 0 ? 0 : hi - i) & ~lanes(lo - i < 0 ? 0 : lo - i));
 }
 
 static void attn_soft(float *s, int lo, int hi, float *m, float *l)
 {
-	__m512 max = f(-INFINITY), acc = _mm512_setzero_ps();
-	int first = lo / 16 * 16;
-	for (int i = first; i < hi; i += 16)
-		max = _mm512_mask_max_ps(max, visible(i, lo, hi), _mm512_loadu_ps(s + i), max);
-	*m = _mm512_reduce_max_ps(max);
-	max = f(*m);
-	for (int i = 0; i < first; i += 16) _mm512_storeu_ps(s + i, _mm512_setzero_ps());
-	int i = first;
+	int i, first = lo / 16 * 16, last = hi / 16 * 16; /* vectors at both ends are seen in part */
+	__m512 max[2] = { _mm512_mask_max_ps(f(-INFINITY), visible(first, lo, hi), _mm512_loadu_ps(s + first), f(-INFINITY)) };
+	max[1] = max[0];
+	if (last < hi) max[1] = _mm512_mask_max_ps(max[1], visible(last, lo, hi), _mm512_loadu_ps(s + last), max[1]);
+	for (i = first + 16; i + 16 < last; i += 32) {
+		max[0] = _mm512_max_ps(_mm512_loadu_ps(s + i), max[0]); /* a NaN is passed over */
+		max[1] = _mm512_max_ps(_mm512_loadu_ps(s + i + 16), max[1]);
+	}
+	if (i < last) max[0] = _mm512_max_ps(_mm512_loadu_ps(s + i), max[0]);
+	*m = _mm512_reduce_max_ps(_mm512_max_ps(max[0], max[1]));
+	const __m512 top = f(*m);
+	__m512 acc = _mm512_setzero_ps();
+	for (i = 0; i < first; i += 16) _mm512_storeu_ps(s + i, acc);
 	for (; i < hi; i += 16) {
-		__m512 p = v_exp(_mm512_sub_ps(_mm512_loadu_ps(s + i), max));
-		p = _mm512_maskz_mov_ps(visible(i, lo, hi), p);
+		__m512 p = v_exp(_mm512_sub_ps(_mm512_loadu_ps(s + i), top));
+		if (i < lo || i + 16 > hi) p = _mm512_maskz_mov_ps(visible(i, lo, hi), p);
 		_mm512_storeu_ps(s + i, p);
 		acc = _mm512_add_ps(acc, p);
 	}
