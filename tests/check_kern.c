@@ -416,23 +416,25 @@ static void fill_kv(char *p, enum dtype t, int dim)
 }
 
 static const enum dtype kv_types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0 };
+static const int head_dims[] = { 32, 64, 80, 96, 128, 256, 7, 24, 288 };
+enum { N_HEAD_DIMS = sizeof head_dims / sizeof *head_dims };
 
 static void check_score(const struct kern *k, const struct kern *ck)
 {
-	static const int dims[] = { 32, 64, 80, 96, 128, 256 };
 	for (int it = 0; it < 4; it++)
-		for (int id = 0; id < 6; id++)
-			for (int n_q = 1; n_q <= 19; n_q += n_q < 9 ? 1 : 5) {
-				int dim = dims[id], nb = 1 + (n_q + id) % 8;
+		for (int id = 0; id < N_HEAD_DIMS; id++)
+			for (int n_q = 1; n_q <= ATTN_TILE; n_q += n_q < 9 ? 1 : 13) {
+				int dim = head_dims[id], nb = 1 + (n_q + id) % 8;
 				enum dtype t = kv_types[it];
 				if (t == DT_Q8_0 && dim % 32) continue;
 				struct guard kv[8], q = guard_new((size_t)(n_q * dim) * 4);
-				const void *kb[8];
+				const void *kb[8 + KV_AHEAD];
 				for (int i = 0; i < nb; i++) {
 					kv[i] = guard_new(kv_size(t, dim));
 					fill_kv(kv[i].p, t, dim);
 					kb[i] = kv[i].p;
 				}
+				for (int i = nb; i < nb + KV_AHEAD; i++) kb[i] = kb[0];
 				fill_floats((float *)q.p, n_q * dim, FILL_RANDOM);
 				size_t n = (size_t)n_q * KV_CHUNK;
 				float *a = canary_new(n), *b = canary_new(n);
@@ -467,20 +469,20 @@ static void check_soft(const struct kern *k, const struct kern *ck)
 
 static void check_value(const struct kern *k, const struct kern *ck)
 {
-	static const int dims[] = { 32, 64, 80, 96, 128, 256 };
 	for (int it = 0; it < 4; it++)
-		for (int id = 0; id < 6; id++)
-			for (int n_q = 1; n_q <= 19; n_q += n_q < 9 ? 1 : 5) {
-				int dim = dims[id], nb = 1 + (n_q + id) % 8, lo[19], hi[19];
+		for (int id = 0; id < N_HEAD_DIMS; id++)
+			for (int n_q = 1; n_q <= ATTN_TILE; n_q += n_q < 9 ? 1 : 13) {
+				int dim = head_dims[id], nb = 1 + (n_q + id) % 8, lo[ATTN_TILE], hi[ATTN_TILE];
 				enum dtype t = kv_types[it];
 				if (t == DT_Q8_0 && dim % 32) continue;
 				struct guard kv[8];
-				const void *vb[8];
+				const void *vb[8 + KV_AHEAD];
 				for (int i = 0; i < nb; i++) {
 					kv[i] = guard_new(kv_size(t, dim));
 					fill_kv(kv[i].p, t, dim);
 					vb[i] = kv[i].p;
 				}
+				for (int i = nb; i < nb + KV_AHEAD; i++) vb[i] = vb[0];
 				float *s = malloc((size_t)n_q * KV_CHUNK * 4);
 				fill_floats(s, n_q * KV_CHUNK, FILL_RANDOM);
 				for (int i = 0; i < n_q; i++) {      /* causal-like ranges, some empty */

@@ -174,22 +174,32 @@ static void sees(const struct attn *a, int pos, int end, int *lo, int *hi)
 	*lo = a->window > 0 && pos > back ? pos - back : 0;
 }
 
-/* Merges this chunk's (m, l, oc) of pair i into the running one. */
-static void merge(const struct attend_job *j, struct work *w, int i, float mc, float lc)
+/* Merges this chunk's (m, l, oc) of the n pairs into the running ones; a pair that sees nothing of it has lo == hi. */
+static void merge(const struct attend_job *j, struct work *w, int n, const float *mc, const float *lc)
 {
-	int dim = j->a->dim_v;
-	float *o = w->o + (size_t)i * (size_t)dim, *oc = w->oc + (size_t)i * (size_t)dim;
-	if (!w->seen[i]) {
-		w->seen[i] = true;
-		w->m[i] = mc;
-		w->l[i] = lc;
-		memcpy(o, oc, (size_t)dim * sizeof *o);
-		return;
+	size_t dim = (size_t)j->a->dim_v;
+	float f[2 * ATTN_TILE];          /* exp(m - M) and exp(mc - M) of each pair */
+	for (int i = 0; i < n; i++) {
+		bool both = w->hi[i] > w->lo[i] && w->seen[i];
+		float m = both && w->m[i] > mc[i] ? w->m[i] : mc[i];
+		f[2 * i] = both ? w->m[i] - m : 0;
+		f[2 * i + 1] = both ? mc[i] - m : 0;
 	}
-	float m = w->m[i] > mc ? w->m[i] : mc, a = lm_expf(w->m[i] - m), b = lm_expf(mc - m);
-	w->m[i] = m;
-	w->l[i] = fmaf(lc, b, w->l[i] * a);
-	j->c->k.attn_merge(o, oc, a, b, dim);
+	j->c->k.exp(f, f, 2 * n);
+	for (int i = 0; i < n; i++) {
+		float *o = w->o + (size_t)i * dim, *oc = w->oc + (size_t)i * dim, a = f[2 * i], b = f[2 * i + 1];
+		if (w->hi[i] <= w->lo[i]) continue;
+		if (!w->seen[i]) {
+			w->seen[i] = true;
+			w->m[i] = mc[i];
+			w->l[i] = lc[i];
+			memcpy(o, oc, dim * sizeof *o);
+			continue;
+		}
+		w->m[i] = w->m[i] > mc[i] ? w->m[i] : mc[i];
+		w->l[i] = fmaf(lc[i], b, w->l[i] * a);
+		j->c->k.attn_merge(o, oc, a, b, (int)dim);
+	}
 }
 
 /* The values of one block out of its keys, in the layout of values.  One query row of a layer reads a block for all of
@@ -224,12 +234,13 @@ static float join_sink(struct work *w, int i, float sink)
 }
 
 /* One chunk of positions [base, base + KV_CHUNK) for the n pairs of a tile. */
-static void chunk(const struct attend_job *j, struct work *w, const int32_t *table, int base, int kv_h, int n, const int *lo, const int *hi)
+static void chunk(const struct attend_job *j, struct work *w, const int32_t *table, int base, int last, int kv_h, int n, const int *lo, const int *hi)
 {
 	const struct attn *a = j->a;
-	const void *kb[KV_CHUNK / KV_BLOCK], *vb[KV_CHUNK / KV_BLOCK];
+	enum { MOST = KV_CHUNK / KV_BLOCK + KV_AHEAD };
+	const void *kb[MOST], *vb[MOST];
 	enum dtype vt = a->v_at ? j->kv->k.type : j->kv->v.type;
-	float mc[ATTN_TILE], lc[ATTN_TILE];
+	float mc[ATTN_TILE] = { 0 }, lc[ATTN_TILE];
 	int end = 0;
 	for (int i = 0; i < n; i++) {
 		w->lo[i] = lo[i] > base ? lo[i] - base : 0;
@@ -250,12 +261,15 @@ static void chunk(const struct attend_job *j, struct work *w, const int32_t *tab
 		values_of(v, kb[i], vt, a);
 		vb[i] = v;
 	}
+	for (int i = 0, at = base / KV_BLOCK + n_block; i < KV_AHEAD; i++, at++) {        /* what is read next */
+		kb[n_block + i] = vb[i < n_block ? i : n_block - 1];
+		vb[n_block + i] = at * KV_BLOCK < last ? kv_head(j->kv->k, table[at], j->kv->k.type, a->dim_k, kv_h) : vb[0];
+	}
 	j->c->k.attn_score(w->s, w->q, n, kb, n_block, j->kv->k.type, a->dim_k, a->scale, a->softcap);
 	for (int i = 0; i < n; i++)
 		if (w->hi[i] > w->lo[i]) j->c->k.attn_soft(w->s + (size_t)i * KV_CHUNK, w->lo[i], w->hi[i], &mc[i], &lc[i]);
 	j->c->k.attn_value(w->oc, w->s, w->lo, w->hi, n, vb, vt, a->dim_v);
-	for (int i = 0; i < n; i++)
-		if (w->hi[i] > w->lo[i]) merge(j, w, i, mc[i], lc[i]);
+	merge(j, w, n, mc, lc);
 }
 
 static void attend_unit(const struct attend_job *j, const struct tile *t, int kv_h, int part, struct work *w)
@@ -273,7 +287,7 @@ static void attend_unit(const struct attend_job *j, const struct tile *t, int kv
 		w->seen[i] = false;
 	}
 	for (int base = first / KV_CHUNK * KV_CHUNK; base < last; base += KV_CHUNK)
-		chunk(j, w, j->s->table[j->s->seq[t->row]], base, kv_h, n, lo, hi);
+		chunk(j, w, j->s->table[j->s->seq[t->row]], base, last, kv_h, n, lo, hi);
 	for (int i = 0; i < n; i++) {
 		float *y = f32_row(j->y, t->row + i / heads) + (h0 + i % heads) * a->dim_v, scale = 1;
 		const float *o = w->o + (size_t)i * (size_t)a->dim_v;

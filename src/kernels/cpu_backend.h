@@ -7,7 +7,6 @@
 /* Rows from which a panel pays (below, gemv row by row is faster), and from which unpacking a block for all of them does, where
  * there is such a kernel; it serves FEW_MAX, where a panel begins to pay.  Measured on Zen 4. */
 enum { GEMM_MIN = 4, FEW_MIN = 2 };
-enum { ATTN_TILE = 32 };             /* (row, head) pairs of one attention tile */
 enum { MAX_ROPES = 4 };              /* different RoPE tables in one model */
 
 struct scratch { char *p; size_t cap; };

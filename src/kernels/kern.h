@@ -33,6 +33,11 @@ typedef void kern_pack(void *panel, const void *w, int64_t w_stride, int rows, i
 
 struct kern_type { kern_gemv *gemv; kern_pack *pack; const struct kern_gemm *gemm; };
 
+enum {
+	ATTN_TILE = 48,      /* the most (row, head) pairs, "queries", of one attention tile */
+	KV_AHEAD = 2         /* blocks of keys or values fetched ahead */
+};
+
 struct kern {
 	unsigned flags;                                      /* what the slots were chosen from */
 	struct kern_type w[DT_COUNT];                        /* by weight type; gemv NULL: type has no kernels, decode to f32 rows */
@@ -50,7 +55,8 @@ struct kern {
 	void (*softcap)(float *x, float cap, int n);
 	void (*to_f16)(uint16_t *dst, const float *x, int n);               /* nearest even */
 	/* attention over one chunk (exact.h).  q: [n_q][dim_k] f32 rows of one KV head's queries (stride dim_k);
-	 * kb: n_block pointers to this head's keys in each KV block of the chunk, first position pos0 (multiple of 256).
+	 * kb: pointers to this head's keys in n_block KV blocks of the chunk from its first on, then KV_AHEAD pointers to what
+	 * will be read next, for prefetching only.  vb likewise.  n_q <= ATTN_TILE.
 	 * s: [n_q][KV_CHUNK] scores * scale, soft-capped when cap > 0; positions beyond n_block*32 are not written. */
 	void (*attn_score)(float *s, const float *q, int n_q, const void *const *kb, int n_block, enum dtype t, int dim_k,
 	                   float scale, float cap);

@@ -10,11 +10,6 @@ INLINE __m512 negated(__m512 x)
 {
 	return _mm512_xor_ps(x, f(-0.0f));
 }
-INLINE __m512 pow2i(__m512i n)
-{
-	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
-}
-
 INLINE __m512 v_exp(__m512 x)
 {
 	__m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, f(EXP_LOG2E)),
@@ -28,8 +23,7 @@ INLINE __m512 v_exp(__m512 x)
 	p = _mm512_fmadd_ps(p, r, f(EXP_P4));
 	p = _mm512_fmadd_ps(p, r, f(EXP_P5));
 	p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), f(1.0f));
-	__m512i i = _mm512_cvttps_epi32(n), h = _mm512_srai_epi32(i, 1);
-	p = _mm512_mul_ps(_mm512_mul_ps(p, pow2i(h)), pow2i(_mm512_sub_epi32(i, h)));
+	p = _mm512_scalef_ps(p, n); /* p * 2^h is exact, so both round once */
 	p = _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, f(EXP_HI), _CMP_GT_OQ), f(INFINITY));
 	p = _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, f(EXP_LO), _CMP_LT_OQ), _mm512_setzero_ps());
 	return _mm512_mask_mov_ps(p, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
