@@ -134,6 +134,15 @@ INLINE void tree_start(struct tree *tr, __m512 acc[MR][2], int nt, int64_t n)
 	while (tr->end == 0) tree_close(tr, acc, nt, false);
 }
 
+/* Fetches for writing where a tile will be stored (512 tokens: 1 to 2 %).  Fetching the next tile's x lost 1 %. */
+INLINE void fetch_tile(float *y, int64_t ys, int nt)
+{
+#pragma GCC unroll 6
+	for (int t = 0; t < nt; t++) {
+		__asm__ volatile("prefetchw %0" : : "m"(y[t * ys]));
+		__asm__ volatile("prefetchw %0" : : "m"(y[t * ys + 16]));
+	}
+}
 INLINE void store_tile(float *y, int64_t ys, __m512 acc[MR][2], int nt, int rows)
 {
 	if (rows == NR) {

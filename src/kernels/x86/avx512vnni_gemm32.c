@@ -131,6 +131,7 @@ INLINE void tile(float *y, int64_t ys, const struct wblock *w, const struct xtil
 	__m512 acc[MR][2];
 	struct tree tree;
 	tree_start(&tree, acc, nt, n);
+	fetch_tile(y, ys, nt);
 	for (int b = 0; b < n; b++, w++, x++) {
 		__m512i dot[MR][2];
 		block_dots(dot, w, x, nt, zero);
