@@ -147,7 +147,7 @@ INLINE void strip8_rows(const uint8_t *p[8], const struct strip8 *r)
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++) p[i] = strip8_row(r, i);
 }
-INLINE void strip8_on(struct strip8 *r, int bytes)
+INLINE void strip8_on(struct strip8 *r, int64_t bytes)
 {
 	r->p += bytes;
 	r->p4 += bytes;
