@@ -158,6 +158,7 @@ limits: $(BUILD)/limits
 	$(BUILD)/limits
 bench: lmrun models
 	./lmrun bench -m models/SmolLM2-135M-Instruct.Q4_1.gguf -m models/gemma-3-270m-q4_k_m.gguf
+	./lmrun bench --f32
 bench-peers: lmrun $(BUILD)/limits models
 	@LIMITS=$(BUILD)/limits python3 tools/bench_peers.py
 # the tokenizers against their reference libraries, and converted models in llama.cpp (downloads packages and builds

@@ -16,7 +16,7 @@ struct bench {
 	struct opt_list models;
 	int n_prompt, n_gen, depth, n_seqs, reps, n_threads, n_batch;
 	const char *format, *device, *only, *kv, *text;
-	bool kernels, json, lines, help;     /* lines: jsonl */
+	bool kernels, f32, json, lines, help;     /* lines: jsonl */
 };
 #define AT(f) offsetof(struct bench, f)
 static const struct opt table[] = {
@@ -34,6 +34,7 @@ static const struct opt table[] = {
 	{ .name = "--json", .type = OPT_FLAG, .value = true, .offset = AT(json), .help = "the same as -o json", .no_env = true },
 	{ .name = "--kernels", .type = OPT_FLAG, .value = true, .offset = AT(kernels), .help = "every kernel slot instead of models", .no_env = true },
 	{ .name = "--type", .arg = "NAME", .type = OPT_STR, .offset = AT(only), .help = "with --kernels: one weight type, or rows: all that is no product with weights", .no_env = true },
+	{ .name = "--f32", .type = OPT_FLAG, .value = true, .offset = AT(f32), .help = "our f32 products beside OpenBLAS's (libopenblas.so.0) instead", .no_env = true },
 	{ .name = "--tokenize", .arg = "FILE", .type = OPT_STR, .offset = AT(text), .help = "the models' tokenizers over a text instead", .no_env = true },
 	{ .name = "--help -h", .type = OPT_FLAG, .value = true, .offset = AT(help), .help = "this text", .no_env = true },
 };
@@ -159,6 +160,7 @@ int bench_main(int argc, char **argv)
 	}
 	enum dtype only;
 	if (b.only && strcmp(b.only, "rows") && quant_from_name(b.only, &only, &err)) return cli_say(CLI_USAGE, "bench: %s", err.msg);
+	if (b.f32) return bench_f32(b.json, &err) ? cli_fail_open(&err) : written();
 	if (b.kernels) return bench_kernels(b.json, b.only) ? cli_say(CLI_MEMORY, "bench: out of memory") : written();
 	if (b.models.n == 0) return cli_say(CLI_USAGE, "bench: no model (-m FILE, repeatable)");
 	if (b.text) {

@@ -28,5 +28,7 @@ struct kern;
 int bench_slots(const struct bench_out *o, const struct kern *k, const struct kern *below, const struct bench_limits *l);
 /* Every filled slot of every level this processor has; JSON lines when `json`, else a table.  only: a weight type or "rows". */
 int bench_kernels(bool json, const char *only);
+/* Our f32 product beside OpenBLAS's; without that library, which is said on stderr, ours alone. */
+int bench_f32(bool json, struct lm_err *err);
 /* Load time and speed of the tokenizers of n models over a file's text: one JSON object a line, or a table. */
 int bench_tokenize(const char *const *model, int n, const char *file, int reps, bool json, struct lm_err *err);

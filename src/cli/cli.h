@@ -36,6 +36,7 @@ struct cli {
 	bool list_devices, version, help;
 	/* accepted because llama.cpp's lines have them; they change nothing here */
 	const char *gpu_layers, *ignored;
+	bool fast;
 	bool no_mmap, ignored_flag;
 };
 extern const struct opt cli_table[];

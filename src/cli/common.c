@@ -127,6 +127,7 @@ int cli_open(struct lm_engine **e, const struct cli *c, bool vocab_only, const c
 				   .cpu_level = getenv("LMRUN_CPU"),
 				   .precision = c->precision,
 				   .quantize = c->quantize,
+				   .fast = c->fast,
 				   .vocab_only = vocab_only };
 	if (!c->model) return no_model();
 	int status = template_text(c, &b, &o.chat_template);

@@ -51,6 +51,7 @@ const struct opt cli_table[] = {
 	{ "--ctx-size -c --context-size --max-model-len", "N", INT(n_ctx, 0, 1 << 30), .group = CONTEXT,
 	  .help = "context in tokens; 0 (default): the model's" },
 	{ "--threads -t", "N", INT(n_threads, -1, 1024), .group = CONTEXT, .help = "default: the processors this process may use" },
+	{ "--fast", NULL, FLAG(fast), .group = CONTEXT, .help = "f32 weights by OpenBLAS where that is faster: bytes may depend on the batch" },
 	{ "--batch-size -b", "N", INT(n_batch, 1, 1 << 20), .group = CONTEXT, .help = "prompt tokens computed at once (512)" },
 	{ "--ubatch-size -ub", "N", INT(n_ubatch, 1, 1 << 20), .group = CONTEXT, .help = "the same; the smaller one counts" },
 	{ "--cache-type-k -ctk", "TYPE", STR(kv_k), .group = CONTEXT, .help = "K/V cache: f16 (default), f32, q8_0", .choices = "f16 f32 q8_0" },

@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 #include "engine/device.h"
 #include "engine/path.h"
+#include "kernels/cpu_fast.h"
 #include "tokenizer/folder.h"
 #include <stdio.h>
 #include <string.h>
@@ -283,6 +284,7 @@ static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, stru
 	struct model_opt w;
 	int rc = weight_opt(&w, o, err);
 	if (!rc) rc = device_open(&e->be, o->device, o->n_threads, o->cpu_level, err);
+	if (!rc && o->fast) rc = cpu_fast(e->be, err);
 	if (!rc) rc = adapt_load(e, o, &w, err);
 	if (rc) return rc;
 	e->n_vocab = e->info.n_vocab = model_info(e->model)->n_vocab;

@@ -21,6 +21,7 @@ struct lm_engine_opt {
 	const char *precision;             /* of float weights: "auto" (NULL: as in the file), "f32", "f16", "bf16" */
 	const char *quantize;              /* float weights on load: "none" (NULL), "q8_0" = "int8", "nf4", "q4_0" = "int4" */
 	const struct lm_lora *lora; int n_lora;    /* adapters, loaded at open; a request chooses among them */
+	bool fast;                         /* OpenBLAS where it is measured faster: bytes may then depend on the batch */
 	bool vocab_only;                   /* tokenizer and chat template alone: no weights are needed or read, lm_submit refuses */
 };
 

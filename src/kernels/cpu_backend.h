@@ -1,6 +1,7 @@
 /* cpu_backend.h - private to the CPU backend (cpu*.c): its threads, its kernels and its scratch memory.
  * Scratch is sized by begin() from the rows of the step and the largest shapes seen at import; ops never allocate. */
 #pragma once
+#include "kernels/cpu_fast.h"
 #include "kernels/kern.h"
 #include "kernels/kv.h"
 
@@ -21,6 +22,7 @@ struct cpu {
 	struct backend b;
 	struct lm_pool *pool;
 	struct kern k;
+	blas_sgemm *sgemm;           /* OpenBLAS with --fast, else NULL */
 	int n_threads;
 	int max_cols[DT_COUNT];      /* by weight type: longest row imported, of matrices with several */
 	int one_cols[DT_COUNT];      /* ... of those with one */
@@ -70,6 +72,10 @@ void cpu_quantise(const struct cpu *c, void *row, const float *x, enum dot_class
 struct strip { const struct mat *w; int r, n; float *y; int64_t y_stride; int n_tok; const char *x, *xp; };
 void cpu_strip(const struct cpu *c, const struct strip *s, char *panel);
 void cpu_linear(struct backend *b, const struct lin *l, int n, struct mat x);
+/* cpu_fast.c */
+bool cpu_fast_wins(const struct cpu *c, const struct mat *w, int n_tok);
+int cpu_fast_rows(const struct cpu *c, const struct mat *w);         /* of one chunk */
+void cpu_fast_strip(const struct cpu *c, const struct strip *s);     /* cpu_strip by OpenBLAS */
 /* cpu_moe.c */
 int cpu_moe_room(struct backend *b, const struct moe *m, int n_embd, int n_ff, struct lm_err *err);
 void cpu_route(struct backend *b, struct mat sel, struct mat weight, struct mat logits, const struct mat *bias, const struct moe *m);

@@ -94,7 +94,9 @@ void cpu_strip(const struct cpu *c, const struct strip *s, char *panel)
 	const struct mat *w = s->w;
 	const struct kern_type *k = &c->k.w[w->type];
 	size_t row = x_bytes(class_of(w->type), w->cols);
-	if (!k->gemv) {
+	if (cpu_fast_wins(c, w, s->n_tok)) {
+		cpu_fast_strip(c, s);
+	} else if (!k->gemv) {
 		strip_decoded(c, s, (float *)panel);
 	} else if (cpu_by_few(c, w, s->n_tok)) {
 		c->k.few[w->type](s->y, s->y_stride, mat_row(*w, s->r), w->stride, s->x, s->n, s->n_tok, w->cols);
@@ -157,6 +159,7 @@ static void linear_group(struct cpu *c, const struct lin *l, int n, struct mat x
 		j.want[d] = true;
 		if (by_gemm(&j, w)) j.gemm[d] = c->k.w[w->type].gemm;
 		j.rows_per[i] = by_gemm(&j, w) ? c->k.w[w->type].gemm->nr : chunk;
+		if (cpu_fast_wins(c, w, x.rows)) j.rows_per[i] = cpu_fast_rows(c, w);
 		j.unit0[i + 1] = j.unit0[i] + (w->rows + j.rows_per[i] - 1) / j.rows_per[i];
 		macs += (int64_t)w->rows * w->cols * x.rows;
 	}

@@ -218,75 +218,94 @@ INLINE void gemv(float *y, const void *w, int64_t stride, const void *x, int row
 /* ---- GEMM
  * ----------------------------------------------------------------------------------------------------------
  */
-enum { ROWS = 8, TOKENS = 3 };
+/* Panels of PARTS times 8 rows, so that the tokens are read from far as seldom; BLOCK: tokens whose leaves stay side by
+ * side on the stack. */
+enum { PART = 8, PARTS = 4, ROWS = PART * PARTS, TOKENS = 3, BLOCK = 48 };
 
+INLINE int padded(int cols) { return (cols + 15) & ~15; }
 static size_t panel_bytes(int cols)
 {
-	return ROWS * x_bytes(DOT_F32, cols);
+	return (size_t)ROWS * (size_t)padded(cols) * sizeof(float);
 }
 
-/* Rows one after the other, widened, whole groups of 16. */
+/* In each part, 16 elements of a row beside those of the next: rows far apart in step meet in few sets of L1. */
 INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols, enum dtype t)
 {
-	size_t size = x_bytes(DOT_F32, cols) / sizeof(float);
-	for (int r = 0; r < ROWS; r++) {
+	for (int r = 0; r < ROWS && r < (rows + PART - 1) / PART * PART; r++) {
 		const uint8_t *p = (const uint8_t *)w + (int64_t)(r < rows ? r : rows - 1) * stride;
-		float *o = (float *)panel + (size_t)r * size;
+		float *o = (float *)panel + (size_t)(r / PART * PART) * (size_t)padded(cols) + r % PART * 16;
 		for (int k = 0; k < cols; k += 16) {
 			struct pair v = get16(p, k, cols, t);
-			_mm256_storeu_ps(o + k, v.a);
-			_mm256_storeu_ps(o + k + 8, v.b);
+			_mm256_storeu_ps(o + (size_t)k * PART, v.a);
+			_mm256_storeu_ps(o + (size_t)k * PART + 8, v.b);
 		}
 	}
 }
 
-/* 2 rows by n tokens; rows and tokens are `size` floats apart */
-INLINE void tile(float *y, int64_t y_stride, const float *w, const float *x, size_t size, int rows, int n,
-		 int cols)
+/* acc[2 t + r]: two rows by n tokens, `size` floats apart, of 16 elements, as many as `left` admits */
+INLINE void step(struct pair acc[2 * TOKENS], const float *w, const float *x, size_t size, int left, const int n)
 {
-	struct walk l = walk_start((cols + 31) / 32);
-	float part[2 * TOKENS][LEAVES] = { { 0 } };
-	for (int64_t u = 0; u < l.n;) {
-		struct pair acc[2][TOKENS];
-		int end = l.end * 32 < cols ? (int)l.end * 32 : cols;
-		for (int t = 0; t < n; t++)
-			acc[0][t].a = acc[0][t].b = acc[1][t].a = acc[1][t].b = _mm256_setzero_ps();
-		for (int k = (int)u * 32; k < end; k += 16) {
-			struct pair a = load16((const uint8_t *)w, k, DT_F32),
-				    b = load16((const uint8_t *)(w + size), k, DT_F32);
+	struct pair a = load16((const uint8_t *)w, 0, DT_F32), b = load16((const uint8_t *)w, 16, DT_F32);
 #pragma GCC unroll 3
-			for (int t = 0; t < n; t++) {
-				struct pair v =
-					get16((const uint8_t *)(x + (size_t)t * size), k, cols, DT_F32);
-				fma16(&acc[0][t], a, v);
-				fma16(&acc[1][t], b, v);
-			}
-		}
-		u = l.end;
-		int leaf = walk_close(&l);
-		for (int t = 0; t < n; t++)
-			for (int r = 0; r < 2; r++) part[2 * t + r][leaf] = fold16(acc[r][t].a, acc[r][t].b);
+	for (int t = 0; t < n; t++) {
+		struct pair v = get16((const uint8_t *)(x + (size_t)t * size), 0, left, DT_F32);
+		fma16(&acc[2 * t], a, v);
+		fma16(&acc[2 * t + 1], b, v);
 	}
-	for (int t = 0; t < n; t++)
-		for (int r = 0; r < 2 && r < rows; r++)
-			y[t * y_stride + r] = leaf_join(part[2 * t + r], l.has);
+}
+/* One leaf, of `len` elements: y[t][r] */
+INLINE void tile(float (*y)[PART], const float *w, const float *x, size_t size, int len, const int n)
+{
+	struct pair acc[2 * TOKENS];
+	int k = 0;
+#pragma GCC unroll 6
+	for (int i = 0; i < 2 * TOKENS; i++) acc[i].a = acc[i].b = _mm256_setzero_ps();
+	for (; k + 16 <= len; k += 16) step(acc, w + k * PART, x + k, size, 16, n);
+	if (k < len) step(acc, w + k * PART, x + k, size, len - k, n);
+	__m128 f = _mm256_castps256_ps128(fold4(acc));
+	_mm_storel_pi((__m64 *)(void *)y[0], f);
+	if (n > 1) _mm_storeh_pi((__m64 *)(void *)y[1], f);
+	if (n == 3) {
+		const struct pair last[4] = { acc[4], acc[5], acc[4], acc[5] };
+		_mm_storel_pi((__m64 *)(void *)y[2], _mm256_castps256_ps128(fold4(last)));
+	}
+}
+static void leaf_tiles(float (*y)[PART], const float *w, const float *x, size_t size, int len, int rows, int n_tok)
+{
+	for (int t = 0; t < n_tok; t += TOKENS)
+		for (int r = 0; r < rows && r < PART; r += 2) {
+			float(*o)[PART] = (float(*)[PART])&y[t][r];
+			if (n_tok - t >= 3) tile(o, w + r * 16, x + (size_t)t * size, size, len, 3);
+			else if (n_tok - t == 2) tile(o, w + r * 16, x + (size_t)t * size, size, len, 2);
+			else tile(o, w + r * 16, x + (size_t)t * size, size, len, 1);
+		}
 }
 
-static void run(float *y, int64_t y_stride, const void *panel, const void *x, int rows, int n_tok, int cols)
+/* Leaf by leaf, so that no tile walks and that a leaf of 8 rows stays in L1, of BLOCK tokens in L2. */
+static void run(float *y, int64_t y_stride, const void *panel, const void *xp, int rows, int n_tok, int cols)
 {
-	size_t size = x_bytes(DOT_F32, cols) / sizeof(float);
-	for (int t = 0; t < n_tok; t += TOKENS)
-		for (int r = 0; r < rows; r += 2) {
-			const float *w = (const float *)panel + (size_t)r * size,
-				    *v = (const float *)x + (size_t)t * size;
-			float *o = y + t * y_stride + r;
-			if (n_tok - t >= 3)
-				tile(o, y_stride, w, v, size, rows - r, 3, cols);
-			else if (n_tok - t == 2)
-				tile(o, y_stride, w, v, size, rows - r, 2, cols);
-			else
-				tile(o, y_stride, w, v, size, rows - r, 1, cols);
+	const size_t size = x_bytes(DOT_F32, cols) / sizeof(float);
+	float part[PARTS][LEAVES][BLOCK][PART];
+	for (int t = 0; t < n_tok; t += BLOCK) {
+		const float *x = (const float *)xp + (size_t)t * size;
+		const int n = n_tok - t < BLOCK ? n_tok - t : BLOCK;
+		struct walk l = walk_start((cols + 31) / 32);
+		for (int k = 0, end; k < cols; k = end) {
+			end = l.end * 32 < cols ? (int)l.end * 32 : cols;
+			int leaf = walk_close(&l);
+			for (int p = 0; p * PART < rows; p++)
+				leaf_tiles(part[p][leaf], (const float *)panel + (size_t)(p * padded(cols) + k) * PART,
+					   x + k, size, end - k, rows - p * PART, n);
 		}
+		for (int p = 0; p * PART < rows; p++)
+			for (int i = 0; i < n; i++) {
+				__m256 v[LEAVES];
+				for (int j = 0; j < LEAVES; j++) v[j] = _mm256_loadu_ps(part[p][j][i]);
+				float *o = y + (t + i) * y_stride + p * PART;
+				if (rows - p * PART >= PART) _mm256_storeu_ps(o, walk_join(v, 1, l.has));
+				else _mm256_maskstore_ps(o, lanes(rows - p * PART), walk_join(v, 1, l.has));
+			}
+	}
 }
 
 static const struct kern_gemm gemm = { ROWS, TOKENS, panel_bytes, NULL, NULL, run };
