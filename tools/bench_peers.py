@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """bench_peers.py [REGEX]: lmrun against llama.cpp on this machine: same files, same threads, interleaved, medians.
 
-Every row of docs/performance.md, or those whose first column REGEX finds (starts: with ', start').  What was measured is kept in build/bench/rows.json, so
-a run that was stopped goes on where it was; a row is measured anew when lmrun has changed (FRESH=1: in any case).
+Every row of docs/performance.md, or those whose name REGEX finds: the first column, those of whole processes with
+", start".  What was measured is kept in build/bench/rows.json, so a run that was stopped goes on where it was; a row is
+measured anew when lmrun has changed (FRESH=1: in any case).
 ROUNDS=5 THREADS=2.  A run counts only if the machine was ours: no other process took time from it, and the processors
 reached their peak before and after it (two of a virtual machine may share a core for a while); until then it is repeated.
 
 Peers: $PEERS (a folder with llama-bench, llama-batched-bench, llama-completion), else built once under build/peers from
 the sources that the llama-cpp-python package carries (half an hour); $PEERS_AVX2: libggml-cpu.so built for AVX2, which is
 built there too; $PEERS_IK: llama-bench of ik_llama.cpp, measured where it is given.  Models of real shapes are written to
-build/synth ($SYNTH).  Tokenizers: bench_tok.py.  Prints the tables and writes docs/performance.md."""
+build/synth ($SYNTH).  Tokenizers: bench_tok.py.  Prints the tables, writes docs/performance.md and README.md's."""
 import datetime, glob, hashlib, json, os, re, statistics, subprocess, sys, tarfile, time
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -85,23 +86,23 @@ class Quiet:
         return (sum(v) - v[3] - v[4]) / os.sysconf("SC_CLK_TCK")
 
     def run(self, cmd, env=None, limit=600):
-        """(standard output, wall seconds, peak private MiB without the files') of a process."""
+        """(standard output, wall seconds, peak MiB of anonymous memory, peak MiB of all) of a process."""
         for attempt in range(12):
             for _ in range(30):
                 if self.cores() > .9 * self.best:
                     break
                 time.sleep(1)
             busy, t = self.busy(), time.time()
-            out, wall, anon, cpu = watch(cmd, env, limit)
+            out, wall, anon, rss, cpu = watch(cmd, env, limit)
             other = self.busy() - busy - cpu
             if (other < .05 * int(THREADS) * wall + .1 and self.cores() > .9 * self.best) or attempt == 11:
-                return out, wall, anon
+                return out, wall, anon, rss
             self.lost += 1
             time.sleep(1 + attempt)
 
 
 def watch(cmd, env, limit):
-    """Runs cmd; its output, wall and processor seconds, and the most anonymous memory it was seen to hold."""
+    """Runs cmd: as Quiet.run, and processor seconds.  Anonymous memory is the most that was seen."""
     with open(WORK + "/out", "w+b") as out:
         t = time.time()
         p = subprocess.Popen(cmd, stdin=NULL, stdout=out, stderr=NULL, env={**os.environ, **(env or {})})
@@ -121,7 +122,7 @@ def watch(cmd, env, limit):
         if status:
             sys.exit(f"{' '.join(cmd)} failed with {status}")
         out.seek(0)
-        return out.read().decode("utf-8", "replace"), end - t, anon / 1024, usage.ru_utime + usage.ru_stime
+        return out.read().decode("utf-8", "replace"), end - t, anon / 1024, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
 
 
 QUIET = Quiet()
@@ -170,12 +171,22 @@ def sequences(m, n, test):
     return {"lmrun": lambda: ours_bench(m, [test], "-np", str(n)), "llama.cpp repack": lambda: peer(), "llama.cpp no repack": lambda: peer("--no-repack")}
 
 
-def whole(m, column, prompt, n_ctx, n_gen):
-    """Column 1: wall seconds of a process, 2: peak private memory, of which the cache of the prompt is a part."""
+def whole(m, columns, prompt, n_ctx, n_gen):
+    """Of a process the columns of Quiet.run: 1 wall seconds, 2 private memory (the prompt's cache is a part), 3 all memory."""
     args = lambda: ["-m", model(m), "-p", prompt, "-n", str(n_gen), "-t", THREADS, "--temp", "0", "-c", str(n_ctx)]
-    run = lambda *cmd: [{"v": QUIET.run([*cmd, *args()])[column]}]
+    def run(*cmd):
+        got = QUIET.run([*cmd, *args()])
+        return [{"v": got[c]} for c in columns]
     peer = lambda *flags: run(peers() + "/llama-completion", "-no-cnv", *flags)
     return {"lmrun": lambda: run("./lmrun", "--raw"), "llama.cpp repack": lambda: peer(), "llama.cpp no repack": lambda: peer("--no-repack")}
+
+
+def private(m):
+    """Peak private memory at a context of 4096, of which 256 tokens are used, beside what --dry-run says without the cache."""
+    def plan():
+        p = json.loads(sh("./lmrun", "-m", model(m), "-t", THREADS, "-c", "4096", "--dry-run", "--json", stderr=NULL))
+        return [{"v": (p["private_bytes"] - p["kv_bytes"]) / 2**20}]
+    return {**whole(m, (2,), "a b c d " * 64, 4096, 2), "plan": plan}
 
 
 def avx2(m, tests):
@@ -216,16 +227,15 @@ def rows():
                                    ("MoE Q4_K_M", "moe-q4_k_m", 512, 64, (1.6, 2.1, 1.5, 1.8)), ("SmolLM2 135M Q4_1", SMOL, 512, 128, (5.9, 8, 1.85, 2.35)),
                                    ("Gemma 3 270M Q4_K_M", GEMMA, 512, 128, (3.3, 4.5, 1.5, 1.6))):
         out.append((name, speed(m, [f"pp{pp}", f"tg{tg}"]), [(f"prompt {pp}", TS, *goals[:2]), (f"generation {tg}", TS, *goals[2:])]))
-    first = lambda m: whole(m, 1, "Hi there", 512, 1)
+    for name, m, goals in (("SmolLM2 135M Q4_1", SMOL, (.35, .25)), ("Gemma 3 270M Q4_K_M", GEMMA, (.5, None)), ("1B Q4_K_M", "1b-q4_k_m", (.23, .14)),
+                           ("8B Q4_K_M", "8b-q4_k_m", (.21, .14))):
+        out.append((name + ", start", whole(m, (1, 3), "Hi there", 512, 1), [("process to the first token", SECONDS, *goals), ("peak memory", MIB, 1, None)]))
     return out + [
         ("1B Q4_K_M at depth 4096", speed("1b-q4_k_m", ["pp512", "tg32"], 4096), [("prompt 512", TS, 2.1, 2.9), ("generation 32", TS, 1.8, 2.2)]),
         ("1B Q4_K_M, 8 sequences", sequences("1b-q4_k_m", 8, "tg32"), [("generation 32 each", TS, 2, 3)]),
-        ("SmolLM2 135M Q4_1, start", first(SMOL), [("process to the first token", SECONDS, .35, .25)]),
-        ("1B Q4_K_M, start", first("1b-q4_k_m"), [("process to the first token", SECONDS, .23, .14)]),
-        ("8B Q4_K_M, start", first("8b-q4_k_m"), [("process to the first token", SECONDS, .21, .14)]),
         ("1B Q4_K_M, AVX2 alone", avx2("1b-q4_k_m", ["pp512", "tg64"]), [("prompt 512", TS, 1.2, None), ("generation 64", TS, 1.2, None)]),
         ("1B Q4_K_M, processor 1 busy", disturbed("1b-q4_k_m"), [("generation 32", TS, 5, None)]),
-        ("8B Q4_K_M, context 4096", whole("8b-q4_k_m", 2, "a b c d " * 64, 4096, 2), [("peak private memory", MIB, None, None)])]
+        ("8B Q4_K_M, context 4096", private("8b-q4_k_m"), [("peak private memory", MIB, None, None)])]
 
 
 # ---- measuring and writing ---------------------------------------------------------------------------------------------------
@@ -268,8 +278,9 @@ def line(name, got, i, what, unit, goal, stretch):
         hit = lambda g: g is not None and (ratio >= g if more else ratio <= g)
         verdict = "stretch" if hit(stretch) else "reached" if hit(goal) else f"not reached, {abs(ratio / goal - 1) * 100:.0f} % {'below' if more else 'above'}"
     share = [s[i]["share"] for s in got["lmrun"] if s[i].get("share")]
-    others = ", ".join(f"{e.removeprefix('llama.cpp ')} {figure(v, unit)}" for e, v in med.items() if e not in ("lmrun", "alone"))
+    others = ", ".join(f"{e.removeprefix('llama.cpp ')} {figure(v, unit)}" for e, v in med.items() if e not in ("lmrun", "alone", "plan"))
     note = f"; {figure(med['alone'], unit)} alone: keeps {med['lmrun'] / med['alone'] * 100:.0f} %" if "alone" in med else ""
+    note += f"; --dry-run: {figure(med['plan'], unit)} without the cache" if "plan" in med else ""
     return (f"| {name.removesuffix(', start')} | {what}, {unit} | {figure(med['lmrun'], unit)} [{figure(min(mine), unit)}-{figure(max(mine), unit)}]{note} | {others} | "
             f"{ratio:.2f} | {'' if goal is None else goal} / {'' if stretch is None else stretch} | {verdict} | {f'{median(share) * 100:.0f} %' if share else ''} | {len(mine)} |\n")
 
@@ -295,6 +306,11 @@ def report(everything, kept):
     text += "\n## Limits of this machine\n\n`make limits`, " + kept["limits"] + "\n" + kept.get("tokenizers", "")
     with open("docs/performance.md", "w", encoding="utf-8") as f:
         f.write(text.rstrip() + "\n")
+    short = "".join("|".join(l.split("|")[:6]) + "|\n" for l in (HEAD + "\n" + "".join(table(r, k) for r, k in done)).splitlines())
+    readme = open("README.md", encoding="utf-8").read()
+    about = f"{cpu}, {THREADS} threads, {dates[-1]}, medians of {ROUNDS} interleaved runs; the better of llama.cpp's settings counts"
+    with open("README.md", "w", encoding="utf-8") as f:
+        f.write(re.sub(r"(<!-- make bench-peers -->\n).*(<!-- end -->)", lambda m: f"{m[1]}{about}\n\n{short}{m[2]}", readme, flags=re.S))
 
 
 def main():
