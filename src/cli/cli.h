@@ -19,7 +19,7 @@ struct cli {
 	const char *prompt, *file, *system, *system_file, *tokens;
 	int n_predict;
 	struct opt_list stop, logit_bias;
-	bool interactive, raw, single_turn, json, escape, special, quiet, verbose;
+	bool dry_run, interactive, raw, single_turn, json, escape, special, quiet, verbose;
 	struct lm_sampling sampling;           /* its bias comes from logit_bias */
 	bool seed_given;
 	/* score, tokenize, detokenize */
@@ -66,6 +66,7 @@ int embed_main(struct cli *c);
 int classify_main(struct cli *c);
 int rerank_main(struct cli *c);
 int serve_main(struct cli *c);
+int plan_main(struct cli *c);                  /* --dry-run, whatever the verb */
 /* These parse their own flags; argv[0] is the verb. */
 int inspect_main(int argc, char **argv);
 int bench_main(int argc, char **argv);

@@ -110,30 +110,35 @@ static int not_opened(const struct lm_engine_opt *o, const struct lm_err *err)
 	return tmpl ? cli_say(CLI_FAILED, "%s", err->msg) : cli_fail_open(err);
 }
 
+static struct lm_engine_opt engine_opt(const struct cli *c)
+{
+	return (struct lm_engine_opt){ .model = c->model,
+				       .device = c->device,
+				       .n_threads = c->n_threads > 0 ? c->n_threads : 0,
+				       .n_ctx = c->n_ctx,
+				       .n_batch = c->n_batch < c->n_ubatch ? c->n_batch : c->n_ubatch,
+				       .kv_type = c->kv_k ? c->kv_k : c->kv_v,
+				       .lora = c->adapter,
+				       .n_lora = c->n_adapter,
+				       .cpu_level = getenv("LMRUN_CPU"),
+				       .precision = c->precision,
+				       .quantize = c->quantize,
+				       .fast = c->fast,
+				       .dry = c->dry_run };
+}
+
 int cli_open(struct lm_engine **e, const struct cli *c, bool vocab_only, const char *kv_type)
 {
 	struct lm_buf b = { 0 };
 	struct lm_err err = { 0 };
-	struct lm_engine_opt o = { .model = c->model,
-				   .device = c->device,
-				   .n_threads = c->n_threads > 0 ? c->n_threads : 0,
-				   .n_ctx = c->n_ctx,
-				   .n_batch = c->n_batch < c->n_ubatch ? c->n_batch : c->n_ubatch,
-				   .kv_type = kv_type   ? kv_type
-					      : c->kv_k ? c->kv_k
-							: c->kv_v,
-				   .lora = c->adapter,
-				   .n_lora = c->n_adapter,
-				   .cpu_level = getenv("LMRUN_CPU"),
-				   .precision = c->precision,
-				   .quantize = c->quantize,
-				   .fast = c->fast,
-				   .vocab_only = vocab_only };
+	struct lm_engine_opt o = engine_opt(c);
+	o.vocab_only = vocab_only;
+	if (kv_type) o.kv_type = kv_type;
 	if (!c->model) return no_model();
 	int status = template_text(c, &b, &o.chat_template);
 	if (status == CLI_OK && !vocab_only) remarks(c);
 	if (status == CLI_OK && lm_engine_open(e, &o, &err)) status = not_opened(&o, &err);
-	if (status == CLI_OK && !vocab_only && !c->pooled && lm_heads(*e)->encoder)
+	if (status == CLI_OK && !vocab_only && !c->pooled && !c->dry_run && lm_heads(*e)->encoder)
 		status = cli_say(CLI_MODEL, "%s is an encoder: it answers no prompts (`lmrun embed` gives vectors, "
 				 "`lmrun classify` classes)", lm_info(*e)->name);
 	lm_buf_free(&b);

@@ -159,6 +159,7 @@ static int dispatch(struct cli *c, const struct verb *v)
 	if (c->version) return version_main(c);
 	if (c->list_devices) return devices_main();
 	if (!v && c->words.n && !(v = late_verb(c))) return unknown_verb(c->words.v[0]);
+	if (c->dry_run) return plan_main(c);
 	if (c->serve && (!v || v->run == run_main)) return serve_main(c);
 	if (v && v->run != run_main) return v->run(c);
 	return c->interactive ? chat_main(c) : run_main(c);

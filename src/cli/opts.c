@@ -55,6 +55,7 @@ const struct opt cli_table[] = {
 	{ "--batch-size -b", "N", INT(n_batch, 1, 1 << 20), .group = CONTEXT, .help = "prompt tokens computed at once (512)" },
 	{ "--ubatch-size -ub", "N", INT(n_ubatch, 1, 1 << 20), .group = CONTEXT, .help = "the same; the smaller one counts" },
 	{ "--cache-type-k -ctk", "TYPE", STR(kv_k), .group = CONTEXT, .help = "K/V cache: f16 (default), f32, q8_0", .choices = "f16 f32 q8_0" },
+	{ "--dry-run", NULL, FLAG(dry_run), .group = CONTEXT, .help = "the memory and work that the model would take; nothing is run", .no_env = true },
 	{ "--cache-type-v -ctv", "TYPE", STR(kv_v), .group = CONTEXT, .help = "the same: K and V are of one type", .choices = "f16 f32 q8_0" },
 
 	{ "--seed -s", "N", .type = OPT_U64, SAMPLE(seed), .min = -1, .group = SAMPLING, .help = "same seed, same text; default: random", GIVEN(seed_given) },

@@ -9,30 +9,6 @@
 
 enum { MIN_CTX = 512, DEFAULT_BATCH = 512, MAX_BATCH = 1 << 16, MAX_CTX = 1 << 26 };
 
-/* ---- memory of the machine ------------------------------------------------------------------------------- */
-static uint64_t read_number(const char *path, const char *key)
-{
-	char line[256];
-	unsigned long long v = 0;
-	FILE *f = fopen(path, "r");
-	if (!f) return UINT64_MAX;
-	size_t n = strlen(key);
-	bool found = false;
-	while (!found && fgets(line, sizeof line, f))
-		found = strncmp(line, key, n) == 0 && sscanf(line + n, "%llu", &v) == 1;
-	fclose(f);
-	return found ? v : UINT64_MAX;
-}
-
-/* Bytes this process may hope for: what is available, under the limit of its cgroup. */
-static uint64_t available(void)
-{
-	uint64_t kb = read_number("/proc/meminfo", "MemAvailable:");
-	uint64_t bytes = kb < UINT64_MAX / 1024 ? kb * 1024 : UINT64_MAX;
-	uint64_t limit = read_number("/sys/fs/cgroup/memory.max", "");
-	return bytes < limit ? bytes : limit;
-}
-
 /* ---- context, state ---------------------------------------------------------------------------------------- */
 static int blocks(int n_ctx) { return (n_ctx + KV_BLOCK - 1) / KV_BLOCK; }
 
@@ -53,7 +29,7 @@ static int kv_dtype(const struct lm_engine *e, const struct lm_engine_opt *o, en
 static void choose_slots(struct lm_engine *e)
 {
 	const struct model_info *m = model_info(e->model);
-	uint64_t have = available() / 4;
+	uint64_t have = mem_available() / 4;
 	e->recurrent = m->recurrent;
 	e->n_slots = MAX_RUN;
 	while (m->recurrent && e->n_slots > 1 && m->slot_bytes > have / (uint64_t)e->n_slots) e->n_slots /= 2;
@@ -68,7 +44,7 @@ static uint64_t state_size(const struct lm_engine *e, int n_blocks, enum dtype k
 static int choose_ctx(struct lm_engine *e, const struct lm_engine_opt *o, enum dtype kv, struct lm_err *err)
 {
 	const struct model_info *m = model_info(e->model);
-	uint64_t have = available();
+	uint64_t have = mem_available();
 	int n = o->n_ctx > 0 ? o->n_ctx : m->n_ctx_train > 0 ? m->n_ctx_train : 4096;
 	if (n > MAX_CTX) n = MAX_CTX;
 	if (m->n_pos && n > m->n_pos) {
@@ -263,7 +239,7 @@ static bool find_type(enum dtype *out, const struct type_name *n, const char *na
 
 static int weight_opt(struct model_opt *w, const struct lm_engine_opt *o, struct lm_err *err)
 {
-	*w = (struct model_opt){ .n_threads = o->n_threads };
+	*w = (struct model_opt){ .n_threads = o->n_threads, .dry = o->dry };
 	if (!find_type(&w->precision, precisions, o->precision))
 		return lm_fail(err, LM_EINVAL, "precision '%.40s': there are auto, f32, f16 and bf16", o->precision);
 	if (!find_type(&w->quantize, quants, o->quantize))
@@ -276,7 +252,7 @@ static int weight_opt(struct model_opt *w, const struct lm_engine_opt *o, struct
 static void read_ahead(struct lm_engine *e)
 {
 	const struct model_info *m = model_info(e->model);
-	if (!m->made_bytes && m->token_bytes > m->n_bytes / 2 && e->info.file_bytes < available() / 2) file_ahead(e->file);
+	if (!e->dry && !m->made_bytes && m->token_bytes > m->n_bytes / 2 && e->info.file_bytes < mem_available() / 2) file_ahead(e->file);
 }
 
 static int open_weights(struct lm_engine *e, const struct lm_engine_opt *o, struct lm_err *err)
@@ -357,6 +333,7 @@ int lm_engine_open(struct lm_engine **out, const struct lm_engine_opt *o, struct
 	e->jobs_tail = &e->jobs;
 	e->forward = model_forward;
 	e->vocab_only = o->vocab_only;
+	e->dry = o->dry;
 	int rc = open_all(e, o, err);
 	if (rc) lm_engine_close(e);
 	else *out = e;

@@ -89,7 +89,7 @@ struct lm_engine {
 	int (*forward)(const struct model *, struct state *, const struct batch *, float *, struct lm_err *);   /* tests fake it */
 	struct lm_model_info info;
 	char *name, *path, *device;
-	bool vocab_only;
+	bool vocab_only, dry;                        /* dry: opened for its plan, made tensors are empty; it answers nothing */
 	int n_vocab, n_batch;
 	int n_ctx_short;                             /* of model_info */
 	bool recurrent; int n_slots;                 /* at most n_slots requests run at once; MAX_RUN in models without state */
@@ -126,6 +126,9 @@ struct lm_engine {
 int request_push(struct lm_request *r, const struct lm_event *ev, struct lm_err *err);
 /* Queues the last event and lets go of r: it may be gone afterwards. */
 void request_finish(struct lm_request *r, const struct lm_event *final);
+
+/* plan.c: bytes this process may hope for: what is available, under the limit of its cgroup. */
+uint64_t mem_available(void);
 
 /* sched.c */
 void *sched_main(void *engine);                  /* the engine thread */

@@ -22,6 +22,7 @@ struct lm_engine_opt {
 	const char *quantize;              /* float weights on load: "none" (NULL), "q8_0" = "int8", "nf4", "q4_0" = "int4" */
 	const struct lm_lora *lora; int n_lora;    /* adapters, loaded at open; a request chooses among them */
 	bool fast;                         /* OpenBLAS where it is measured faster: bytes may then depend on the batch */
+	bool dry;                          /* for lm_plan alone: nothing is read or made of the weights, lm_submit refuses */
 	bool vocab_only;                   /* tokenizer and chat template alone: no weights are needed or read, lm_submit refuses */
 };
 
@@ -90,6 +91,23 @@ struct lm_model_info {
 	int n_lora;
 };
 const struct lm_model_info *lm_info(const struct lm_engine *e);
+
+/* What an engine will have in memory, in bytes, once its context has been full; and the work of a token. */
+struct lm_plan {
+	int n_ctx, n_batch, n_slots;
+	uint64_t program;                  /* tokenizer, templates, tables: there already */
+	uint64_t made;                     /* weights that do not lie in the file as they are used */
+	uint64_t kv, slots;                /* the cache of n_ctx positions; the state of n_slots sequences (recurrent models) */
+	uint64_t step;                     /* activations of n_batch rows, logits; kv, slots and step are 0 in an encoder, whose
+	                                      memory goes by the texts */
+	uint64_t device;                   /* the device's scratch for such a step */
+	uint64_t own;                      /* of all these the sum: memory of this process alone */
+	uint64_t mapped, program_file;     /* weights where the file is mapped, other file pages: shared by all who use them */
+	uint64_t available;                /* on this machine, now */
+	uint64_t token_bytes, token_macs;  /* weight bytes read for a generated token; multiply-adds of a prompt token */
+};
+/* Of an engine opened with `dry`.  LM_EINVAL for any other, LM_ENOMEM when a step does not fit. */
+int lm_plan(struct lm_engine *e, struct lm_plan *p, struct lm_err *err);
 
 /* Queues a request; the engine thread runs it.  The prompt is copied.  LM_ELIMIT when it cannot fit the context
  * (both numbers in the sentence), LM_EINVAL naming a bad field or token id. */

@@ -124,7 +124,7 @@ static int copy_stops(struct lm_request *r, const struct lm_prompt *p, struct lm
 
 static int check(const struct lm_engine *e, const struct lm_prompt *p, struct lm_err *err)
 {
-	if (e->vocab_only) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", e->info.name);
+	if (e->vocab_only || e->dry) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", e->info.name);
 	if (e->heads.encoder)
 		return lm_fail(err, LM_EUNSUPPORTED, "%s is an encoder: it answers no prompts, but embeds or classifies texts",
 		               e->info.name);

@@ -214,7 +214,7 @@ static int run(const struct make *m, struct pool_job *j, const struct lm_text *t
 	static const struct lm_embed_opt plain = { .normalize = -1 };
 	struct make own = *m;
 	if (!own.o) own.o = &plain;
-	if (m->e->vocab_only) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", m->e->info.name);
+	if (m->e->vocab_only || m->e->dry) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", m->e->info.name);
 	if (n < 1) return n ? lm_fail(err, LM_EINVAL, "%d texts", n) : 0;
 	own.out = lm_calloc((size_t)n, sizeof *own.out);
 	if (!own.out) return lm_fail(err, LM_ENOMEM, "out of memory for %d texts", n);
@@ -412,7 +412,7 @@ int lm_rerank(struct lm_engine *e, const char *query, size_t len, const struct l
 {
 	const struct lm_heads_info *h = &e->heads;
 	struct rank r = { e, query, len, o, score, n_tokens };
-	if (e->vocab_only) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", e->info.name);
+	if (e->vocab_only || e->dry) return lm_fail(err, LM_EUNSUPPORTED, "%s was opened without its weights", e->info.name);
 	for (int i = 0; i < n; i++)
 		if (t[i].ids || !t[i].text) return lm_fail(err, LM_EINVAL, "text %d is not given as text: a question is made of it", i + 1);
 	if (n < 1) return n ? lm_fail(err, LM_EINVAL, "%d texts", n) : 0;

@@ -233,7 +233,7 @@ int bind_matrix(struct binder *b, struct mat *out, const struct tensor *t, int r
 	if (!info || stride < 0 || !m->be->op->has(m->be, type))
 		return lm_fail(b->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies",
 			       t->name, info ? info->name : "unknown", m->be->name);
-	if ((rc = model_make(m, sorted ? sorted : t, type, b->o->n_threads, &data, b->err))) return rc;
+	if ((rc = model_make(m, sorted ? sorted : t, type, b->o, &data, b->err))) return rc;
 	if (data != t->data) file_done(b->f, t);
 	*out = (struct mat){ .rows = rows, .cols = cols, .stride = stride, .type = type, .order = order };
 	return m->be->op->import(m->be, out, data, b->err);
@@ -464,10 +464,14 @@ static int bind_all(struct binder *b)
 	if ((rc = bind_slots(b, model_slots, sizeof model_slots / sizeof *model_slots, -1))) return rc;
 	if (m->hp.wiring != WIRE_POST && !m->out_norm.w.base)
 		return lm_fail(b->err, LM_EFORMAT, "the tensor output_norm.weight is missing");
-	if (!m->head.base) m->head = m->embd;
+	bool tied = !m->head.base;
+	if (tied) m->head = m->embd;
 	m->info.token_bytes += (uint64_t)m->head.stride * (uint64_t)m->head.rows;
 	for (int il = 0; il < m->hp.n_layer; il++)
 		if ((rc = bind_layer(b, il))) return rc;
+	m->info.mapped_bytes = m->info.n_bytes - m->info.made_bytes;
+	const struct tensor *embd = file_tensor(b->f, "token_embd.weight");
+	if (!tied && embd && embd->data == m->embd.base) m->info.mapped_bytes -= (uint64_t)m->embd.stride * (uint64_t)m->embd.rows;
 	return check_all_bound(b);
 }
 

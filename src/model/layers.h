@@ -131,8 +131,9 @@ int keys_layer(int *out, const struct file *f, const char *arch, const char *key
 	       int max, struct lm_err *err);
 int model_bind(struct model *m, const struct file *f, const struct alias *alias, int n_alias,
 	       const struct model_opt *o, struct lm_err *err);
-/* The tensor in memory in type `want`, made by n_threads; a mapped one of that type is given as it lies.  make.c */
-int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data,
+/* The tensor in memory in type `want`, made by the threads of o (NULL: all); a mapped one of that type is given as it lies.
+ * make.c */
+int model_make(struct model *m, const struct tensor *t, enum dtype want, const struct model_opt *o, const void **data,
 	       struct lm_err *err);
 /* The widths of a recurrent layer, from hparams and the mixer.  rec.c */
 int rec_dims(const struct model *m, struct layer *l, int il, enum mix_kind kind, struct lm_err *err);

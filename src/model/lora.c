@@ -85,7 +85,7 @@ static int take_side(struct loader *l, struct mat *out, const struct tensor *t, 
 	if (!info || row < 0 || !m->be->op->has(m->be, t->type))
 		return lm_fail(l->err, LM_EUNSUPPORTED, "%s: type %s is not one that device %s multiplies", t->name,
 			       info ? info->name : "unknown", m->be->name);
-	if ((rc = model_make(m, t, t->type, 0, &data, l->err))) return rc;
+	if ((rc = model_make(m, t, t->type, NULL, &data, l->err))) return rc;
 	*out = (struct mat){ .rows = (int32_t)t->dim[0], .cols = (int32_t)t->dim[1], .stride = row, .type = t->type };
 	if ((rank_is_rows ? out->rows : out->cols) > 1) return m->be->op->import(m->be, out, data, l->err);
 

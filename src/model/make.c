@@ -60,7 +60,7 @@ static int fill(struct make_job *j, int n_threads, struct lm_err *err)
 	return 0;
 }
 
-int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_threads, const void **data,
+int model_make(struct model *m, const struct tensor *t, enum dtype want, const struct model_opt *o, const void **data,
 	       struct lm_err *err)
 {
 	struct made *made;
@@ -90,7 +90,7 @@ int model_make(struct model *m, const struct tensor *t, enum dtype want, int n_t
 		m->made = made;
 		m->info.made_bytes += n;
 		*data = j->dst;
-		rc = fill(j, n_threads, err);
+		rc = o && o->dry ? 0 : fill(j, o ? o->n_threads : 0, err);
 	}
 	lm_free(j);
 	return rc;

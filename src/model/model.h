@@ -16,6 +16,7 @@ struct model_info {
 	int n_ctx_short;
 	int n_pos;                   /* learned positions: there is none beyond; 0: no such limit */
 	uint64_t n_params, n_bytes;  /* elements and bytes of all bound tensors */
+	uint64_t mapped_bytes;       /* of n_bytes: read where the file is mapped; without embeddings that are no head */
 	uint64_t made_bytes;         /* of n_bytes: in memory of our own, not where the file is mapped */
 	uint64_t token_bytes;        /* weight bytes read for a generated token: head but no embedding */
 	uint64_t token_macs;         /* multiply-adds per prompt token without the head */
@@ -30,6 +31,7 @@ struct model_opt {
 	enum dtype precision;        /* f32, f16, bf16; DT_COUNT: as in the file */
 	enum dtype quantize;         /* the layers' matrices are encoded in this type; DT_COUNT: not */
 	int n_threads;               /* for making tensors; 0: all */
+	bool dry;                    /* tensors that would be made get their memory, untouched: the model cannot run */
 };
 /* How the rows of a text become its vector or its classes, as the files say. */
 enum pooling { POOL_NONE, POOL_MEAN, POOL_CLS, POOL_LAST, POOL_RANK, POOL_MAX, POOL_MEAN_SQRT, POOL_WEIGHTED, POOL_COUNT };

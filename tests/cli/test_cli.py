@@ -481,5 +481,47 @@ class Terminal(Case):
         self.assertIn("no chat template", err)
 
 
+class Plan(Case):
+    """--dry-run against what then happens."""
+    def peak(self, *args):
+        """Most private and most resident bytes while the program runs."""
+        own = 0
+        p = subprocess.Popen([LMRUN, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, cwd=ROOT)
+        while True:
+            try:
+                with open(f"/proc/{p.pid}/status") as f:
+                    own = max([own] + [int(l.split()[1]) << 10 for l in f if l.startswith("RssAnon:")])
+            except OSError:
+                pass
+            pid, status, usage = os.wait4(p.pid, os.WNOHANG)
+            if pid:
+                p.returncode = status
+                self.assertEqual(status, 0)
+                return own, usage.ru_maxrss << 10
+            time.sleep(0.002)
+
+    def test_within_two_percent(self):
+        for model, more in (CHAT, []), (BASE, ["-ctk", "q8_0", "-b", "256"]):
+            n = 1500
+            args = ["-m", model, "-c", str(n), "-t", "2", *more]
+            plan = json.loads(self.ok(*args, "--dry-run", "--json"))
+            ids = ",".join(str(100 + i * 7919 % 30000) for i in range(n - 16))
+            own, total = self.peak(*args, "--tokens", ids, "-n", "15", "--ignore-eos")
+            self.assertLess(abs(plan["private_bytes"] / own - 1), 0.02, (plan, own))
+            self.assertLess(abs(plan["total_bytes"] / total - 1), 0.02, (plan, total))
+            parts = [plan[k + "_bytes"] for k in ("program", "made", "kv", "slot", "step", "device")]
+            self.assertEqual(sum(parts), plan["private_bytes"])
+
+    def test_says_it_whatever_the_verb(self):
+        for args in ("-m", BASE), ("run", BASE), ("serve", "-m", BASE), ("-m", BASE, "chat"):
+            out = self.ok(*args, "-c", "600", "--dry-run", "-q")
+            self.assertIn("K/V cache, 600 tokens", out)
+            self.assertIn("of this process alone", out)
+
+    def test_what_cannot_be(self):
+        self.fails(1, "no-such", "-m", "no-such.gguf", "--dry-run")
+        self.fails(4, "available", "-m", CHAT, "-c", "60000000", "--dry-run", "-q")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -295,6 +295,26 @@ LM_TEST(engine_info_and_vocab_only)
 	lm_engine_close(e);
 }
 
+LM_TEST(engine_plan)
+{
+	struct lm_engine *e = engine(SMOL, 0, 0);
+	struct lm_plan p;
+	struct lm_err err;
+	assert_int_equal(lm_plan(e, &p, &err), LM_EINVAL);             /* this one is for running */
+	lm_engine_close(e);
+	struct lm_engine_opt o = { .model = SMOL, .dry = true, .n_ctx = 1000, .n_batch = 64, .n_threads = 2 };
+	assert_ok(lm_engine_open(&e, &o, &err), err);
+	assert_ok(lm_plan(e, &p, &err), err);
+	assert_int_equal(p.kv, 32 * 32 * 30 * 2 * 3 * 64 * 2);         /* blocks, positions, layers, K and V, heads, f16 */
+	assert_int_equal(p.made, 0);
+	assert_int_equal(p.token_bytes, lm_info(e)->token_bytes);
+	assert_int_equal(p.own, p.program + p.made + p.kv + p.slots + p.step + p.device);
+	assert_true(p.mapped <= lm_info(e)->n_bytes && p.mapped > lm_info(e)->n_bytes * 99 / 100);      /* head and embedding are one */
+	struct lm_prompt q = prompt("hi", 1);
+	refused(e, &q, LM_EUNSUPPORTED, "without", "weights");
+	lm_engine_close(e);
+}
+
 /* A template without a system role gets the system text before the first user message; other refusals are told. */
 LM_TEST(engine_folds_a_system_message)
 {
