@@ -128,6 +128,9 @@ void lm_pool_run(struct lm_pool *p, lm_job *fn, void *ctx);
 /* Next chunk of a shared counter of the running job: [*lo,*hi) of n items, `grain` at a time; false when none
  * is left.  Which thread gets a chunk is free, so an item's result must not depend on it. */
 bool lm_pool_next(struct lm_pool *p, int64_t n, int64_t grain, int64_t *lo, int64_t *hi);
+/* The same in chunks that shrink towards the end, from a part of what is left (`most` items at most) to single items: long
+ * streams, and no thread waits long for the last. */
+bool lm_pool_part(struct lm_pool *p, int64_t n, int64_t most, int64_t *lo, int64_t *hi);
 /* Contiguous share [*lo,*hi) of n items in multiples of `grain`; depends on (n, grain, tid, nt) only. */
 void lm_split(int64_t n, int64_t grain, int tid, int nt, int64_t *lo, int64_t *hi);
 

@@ -253,6 +253,19 @@ bool lm_pool_next(struct lm_pool *p, int64_t n, int64_t grain, int64_t *lo, int6
 	return true;
 }
 
+bool lm_pool_part(struct lm_pool *p, int64_t n, int64_t most, int64_t *lo, int64_t *hi)
+{
+	int64_t at = atomic_load_explicit(&p->next, memory_order_relaxed), take;
+	do {
+		if (at >= n) return false;
+		take = (n - at) / (2 * p->n);
+		take = take < 1 ? 1 : take > most ? most : take;
+	} while (!atomic_compare_exchange_weak_explicit(&p->next, &at, at + take, memory_order_relaxed, memory_order_relaxed));
+	*lo = at;
+	*hi = at + take;
+	return true;
+}
+
 void lm_split(int64_t n, int64_t grain, int tid, int nt, int64_t *lo, int64_t *hi)
 {
 	int64_t chunks = n / grain + (n % grain != 0);

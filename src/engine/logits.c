@@ -60,8 +60,9 @@ double logits_log(double x)
 	return e * 0x1.62e42feep-1 + (2 * s + (2 * s * p + e * 0x1.a39ef35793c76p-33));
 }
 
-/* Largest of n entries, and whether one is NaN: LANES at a time, which the compiler turns into vector code. */
-enum { LANES = 16 };
+/* Largest of n entries, and whether one is NaN: LANES at a time, which the compiler turns into vector code (gcc 12 only from 32
+ * on: it unrolls shorter loops before it looks). */
+enum { LANES = 32 };
 static float largest(const float *x, int n, bool *nan)
 {
 	float best[LANES];

@@ -150,6 +150,7 @@ static int cpu_begin(struct backend *b, uint64_t key, const struct seqs *s)
 	}
 	for (int i = 0; i < MAX_ROPES; i++) c->rope[i].pos = NULL;
 	c->at = s;
+	c->n_ahead = 0;
 	return 0;
 }
 

@@ -8,6 +8,11 @@
 /* Rows from which a panel pays (below, gemv row by row is faster), and from which unpacking a block for all of them does, where
  * there is such a kernel; it serves FEW_MAX, where a panel begins to pay.  Measured on Zen 4. */
 enum { GEMM_MIN = 4, FEW_MIN = 2 };
+/* Units of output rows are taken MAX_UNITS at a time at most, so that a thread that loses its processor holds few; each thread
+ * begins with its own first_units(). */
+enum { MAX_UNITS = 64 };
+enum { FETCH_BYTES = 32 << 10 };     /* fetched ahead by each thread between two products; 96 and 256 KiB do no better on Zen 4 */
+enum { MAX_AHEAD = 1024 };
 enum { MAX_ROPES = 4 };              /* different RoPE tables in one model */
 
 struct scratch { char *p; size_t cap; };
@@ -47,6 +52,9 @@ struct cpu {
 	struct scratch moe_up;                   /* per thread: a strip of the up product */
 	size_t moe_up_stride;
 	const struct seqs *at;
+	/* What the products of few rows read, in the order of the last step: bytes of the first matrix, and of a thread's first units. */
+	struct ahead { const char *w; int64_t bytes, first; } ahead[MAX_AHEAD];
+	int n_ahead;
 };
 enum { DECODE_ROWS = 16 };           /* rows decoded at a time for a weight type without kernels */
 
@@ -59,6 +67,13 @@ void cpu_run(struct cpu *c, int64_t work, lm_job *fn, void *ctx);
 static inline void cpu_share(int64_t n, int tid, int n_threads, int64_t *lo, int64_t *hi) { lm_split(n, 1, tid, n_threads, lo, hi); }
 int scratch_want(struct scratch *s, size_t n, struct lm_err *err);
 static inline void most(size_t *a, size_t b) { *a = b > *a ? b : *a; }
+
+static inline int64_t first_units(int64_t n, int nt) { return n / (2 * nt) < MAX_UNITS ? n / (2 * nt) : MAX_UNITS; }
+/* Asks for the first of n bytes of weights while nobody waits for memory. */
+static inline void cpu_fetch(const char *p, int64_t n)
+{
+	for (int64_t i = 0; i < n && i < FETCH_BYTES; i += 64) __builtin_prefetch(p + i, 0, 2);
+}
 
 /* cpu_linear.c */
 static inline bool cpu_by_few(const struct cpu *c, const struct mat *w, int n_tok) { return n_tok >= FEW_MIN && n_tok <= FEW_MAX && c->k.few[w->type]; }

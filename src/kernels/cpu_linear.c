@@ -17,6 +17,8 @@ struct linear_job {
 	const struct kern_gemm *gemm[3];
 	int64_t unit0[MAX_LIN + 1];      /* units of lin i: [unit0[i], unit0[i+1]) */
 	int rows_per[MAX_LIN];
+	int64_t first;                   /* units that each thread begins with: those that it had been told to fetch */
+	const struct ahead *next;        /* the product that came after this one; NULL: none */
 };
 
 static enum dot_class class_of(enum dtype t) { return quant_info(t)->dot; }
@@ -112,57 +114,69 @@ void cpu_strip(const struct cpu *c, const struct strip *s, char *panel)
 	}
 }
 
-static void run_unit(const struct linear_job *j, int i, int64_t unit, char *panel)
+/* Units [lo, hi) of lin i. */
+static void run_units(const struct linear_job *j, int i, int64_t lo, int64_t hi, char *panel)
 {
 	const struct lin *l = &j->l[i];
 	const struct mat *w = l->w;
 	enum dot_class d = class_of(w->type);
-	int r = (int)unit * j->rows_per[i], n = w->rows - r < j->rows_per[i] ? w->rows - r : j->rows_per[i];
+	int r = (int)lo * j->rows_per[i], to = hi * j->rows_per[i] < w->rows ? (int)hi * j->rows_per[i] : w->rows, n = to - r;
 	struct strip s = { w, r, n, f32_row(l->y, 0) + r, l->y.stride / (int64_t)sizeof(float), j->n_tok, j->c->x[d].p, j->c->xp[d].p };
 	cpu_strip(j->c, &s, panel);
 	finish(l, j->n_tok, r, n);
+}
+
+/* The first rows of the next product that this thread will read: others may still be at this one, and then the caller is on its
+ * own for a while. */
+static void fetch(const struct ahead *a, int tid)
+{
+	int64_t from = a->first * tid, left = a->bytes - from;
+	cpu_fetch(a->w + from, left < a->first ? left : a->first);
 }
 
 static void linear_run(void *ctx, int tid, int nt)
 {
 	const struct linear_job *j = ctx;
 	char *panel = j->c->panel.p + (size_t)tid * j->c->panel_stride;
-	int64_t lo = 0, hi = j->unit0[j->n];
+	int64_t rest = nt > 1 ? j->first * nt : 0, n = j->unit0[j->n] - rest, lo = j->first * tid, hi = nt > 1 ? lo + j->first : n;
 	int i = 0;
-	if (nt > 1 && !lm_pool_next(j->c->pool, j->unit0[j->n], 1, &lo, &hi)) return;
 	do {
-		for (int64_t u = lo; u < hi; u++) {
-			while (u >= j->unit0[i + 1]) i++;
-			run_unit(j, i, u - j->unit0[i], panel);
+		while (lo < hi) {
+			while (lo >= j->unit0[i + 1]) i++;
+			int64_t to = hi < j->unit0[i + 1] ? hi : j->unit0[i + 1];
+			run_units(j, i, lo - j->unit0[i], to - j->unit0[i], panel);
+			lo = to;
 		}
-	} while (nt > 1 && lm_pool_next(j->c->pool, j->unit0[j->n], 1, &lo, &hi));
+	} while (nt > 1 && lm_pool_part(j->c->pool, n, MAX_UNITS, &lo, &hi) && (lo += rest, hi += rest, true));
+	if (nt > 1 && j->next) fetch(j->next, tid);
 }
 
-/* Rows of a gemv chunk: a few chunks a thread, so that a late thread costs little, and whole groups of 16 (32 for some tokens). */
-static int chunk_rows(const struct linear_job *j)
+/* Remembers this product and finds its successor of the last step. */
+static const struct ahead *note(struct cpu *c, const struct linear_job *j)
 {
-	int64_t rows = 0;
-	for (int i = 0; i < j->n; i++) rows += j->l[i].w->rows;
-	int group = j->n_tok > 1 ? 32 : 16;
-	int64_t n = rows / (j->c->n_threads * 6) / group * group;
-	return n < group ? group : n > 1024 ? 1024 : (int)n;
+	if (j->n_tok > FEW_MAX || c->n_ahead + 1 >= MAX_AHEAD) return NULL;
+	const struct mat *w = j->l[0].w;
+	struct ahead *a = &c->ahead[c->n_ahead++];
+	*a = (struct ahead){ mat_row(*w, 0), w->stride * w->rows, j->first * j->rows_per[0] * w->stride };
+	return a[1].w ? a + 1 : NULL;
 }
 
 static void linear_group(struct cpu *c, const struct lin *l, int n, struct mat x)
 {
 	struct linear_job j = { .c = c, .l = l, .n = n, .n_tok = x.rows, .x = x, .order = l->w->order };
 	int64_t macs = 0;
-	int chunk = chunk_rows(&j);
 	for (int i = 0; i < n; i++) {
 		const struct mat *w = l[i].w;
 		enum dot_class d = class_of(w->type);
 		j.want[d] = true;
 		if (by_gemm(&j, w)) j.gemm[d] = c->k.w[w->type].gemm;
-		j.rows_per[i] = by_gemm(&j, w) ? c->k.w[w->type].gemm->nr : chunk;
+		j.rows_per[i] = by_gemm(&j, w) ? c->k.w[w->type].gemm->nr : x.rows > 1 ? 32 : 16;
 		if (cpu_fast_wins(c, w, x.rows)) j.rows_per[i] = cpu_fast_rows(c, w);
 		j.unit0[i + 1] = j.unit0[i] + (w->rows + j.rows_per[i] - 1) / j.rows_per[i];
 		macs += (int64_t)w->rows * w->cols * x.rows;
 	}
+	j.first = first_units(j.unit0[n], c->n_threads);
+	j.next = note(c, &j);
 	cpu_run(c, 8 * (int64_t)x.rows * x.cols / 4, prepare_job, &j);
 	if (macs >= 1 << 16 && c->n_threads > 1) lm_pool_run(c->pool, linear_run, &j);
 	else linear_run(&j, 0, 1);

@@ -4,7 +4,7 @@
  * of a token are added in the order of k.  Four passes over the pool: inputs, gate and up, inputs, down; then the sum. */
 #include "kernels/cpu_backend.h"
 
-enum { CHUNK_MAX = 1024 };           /* weight rows of a unit without a GEMM */
+enum { UNIT_ROWS = 32 };             /* weight rows of a unit without a GEMM */
 
 /* ---- routing ------------------------------------------------------------------------------------------------- */
 struct route_job { struct mat sel, weight, logits; const float *bias; const struct moe *m; };
@@ -137,7 +137,7 @@ int cpu_moe_scratch(struct cpu *c, int rows, struct lm_err *err)
 		most(&i, (size_t)ints_of(s, rows) * sizeof(int32_t));
 	}
 	most(&up, (size_t)rows * (size_t)strip * sizeof(float));
-	most(&up, FEW_MAX * CHUNK_MAX * sizeof(float));
+	most(&up, FEW_MAX * MAX_UNITS * UNIT_ROWS * sizeof(float));
 	c->moe_up_stride = x_align(up) + 64;
 	if (!c->n_moe) return 0;
 	for (int k = 0; k < 3 && !rc; k++) {
@@ -175,7 +175,8 @@ struct moe_job {
 	/* the product at hand */
 	const struct mat *w, *w2;        /* [n_expert]; w2 has the same inputs; NULL: none */
 	bool down, want[3];
-	int cols, chunk;
+	int cols;
+	int64_t first;                   /* units that each thread begins with */
 	const struct kern_gemm *gemm[3];
 };
 
@@ -214,7 +215,7 @@ static void sort_pairs(struct moe_job *j, int32_t *ints)
 /* What the weights of the product need: classes, packing, where each expert's packed rows begin, units. */
 static int64_t plan(struct moe_job *j, const struct mat *w, const struct mat *w2, bool down)
 {
-	int64_t macs = 0, rows = 0;
+	int64_t macs = 0;
 	int packed[3] = { 0 };
 	j->w = w, j->w2 = w2, j->down = down, j->cols = w[0].cols;
 	for (int d = 0; d < 3; d++) j->want[d] = false, j->gemm[d] = NULL;
@@ -225,12 +226,9 @@ static int64_t plan(struct moe_job *j, const struct mat *w, const struct mat *w2
 			enum dot_class d = quant_info(ws[i]->type)->dot;
 			j->want[d] = true;
 			if (cpu_by_gemm(j->c, ws[i], n)) j->gemm[d] = j->c->k.w[ws[i]->type].gemm;
-			rows += ws[i]->rows;
 			macs += (int64_t)n * ws[i]->rows * ws[i]->cols;
 		}
 	}
-	int64_t chunk = rows / (j->c->n_threads * 6) / 16 * 16;
-	j->chunk = chunk < 16 ? 16 : chunk > CHUNK_MAX ? CHUNK_MAX : (int)chunk;
 	for (int a = 0; a < j->n_active; a++)
 		for (int d = 0; d < 3; d++) {
 			int mr = j->gemm[d] ? j->gemm[d]->mr : 1;
@@ -247,11 +245,17 @@ static bool by_gemm(const struct moe_job *j, int e)
 	return cpu_by_gemm(j->c, &j->w[e], n) || (j->w2 && cpu_by_gemm(j->c, &j->w2[e], n));
 }
 
+/* Few pairs: weight rows are read as they come, without panels. */
+static bool streamed(const struct moe_job *j, int e)
+{
+	return rows_of(j, e) < GEMM_MIN || cpu_by_few(j->c, &j->w[e], rows_of(j, e));
+}
+
 /* Weight rows of a unit of expert e. */
 static int unit_rows(const struct moe_job *j, int e)
 {
 	int n = rows_of(j, e);
-	if (n < GEMM_MIN || cpu_by_few(j->c, &j->w[e], n)) return j->chunk;
+	if (streamed(j, e)) return UNIT_ROWS;
 	return cpu_by_gemm(j->c, &j->w[e], n) ? j->c->k.w[j->w[e].type].gemm->nr : DECODE_ROWS;
 }
 
@@ -292,13 +296,13 @@ static void product(const struct moe_job *j, int a, const struct mat *w, struct 
 		for (int i = 0; i < n; i++) y[t * stride + i] += b[i];
 }
 
-static void unit(const struct moe_job *j, int a, int u, int tid)
+/* Weight rows [r, r+n) of the a-th active expert. */
+static void strip(const struct moe_job *j, int a, int r, int n, int tid)
 {
 	struct cpu *c = j->c;
 	const struct experts *x = j->e;
 	char *panel = c->panel.p + (size_t)tid * c->panel_stride;
-	int e = j->active[a], step = unit_rows(j, e), r = u * step, rows = j->w[e].rows;
-	int n = rows - r < step ? rows - r : step, n_tok = rows_of(j, e);
+	int e = j->active[a], rows = j->w[e].rows, n_tok = rows_of(j, e);
 	float *y = (float *)(j->down ? c->pair_d.p : c->pair_g.p) + (int64_t)j->start[e] * rows + r;
 	if (j->down) {
 		product(j, a, &x->down[e], x->bdown, r, n, y, rows, panel);
@@ -313,18 +317,38 @@ static void unit(const struct moe_job *j, int a, int u, int tid)
 	}
 }
 
+/* Units [lo, hi) of the a-th active expert: panel by panel, or all rows in one stream. */
+static void units(const struct moe_job *j, int a, int lo, int hi, int tid)
+{
+	int e = j->active[a], step = unit_rows(j, e), end = hi * step < j->w[e].rows ? hi * step : j->w[e].rows, r = lo * step;
+	if (streamed(j, e)) step = end - r;
+	for (; r < end; r += step) strip(j, a, r, end - r < step ? end - r : step, tid);
+}
+
+/* Few rows: the first weights that this thread will read in the product that follows. */
+static void fetch_down(const struct moe_job *j, int tid, int nt)
+{
+	const struct mat *w = &j->e->down[j->active[0]];
+	int64_t per = (w->rows + UNIT_ROWS - 1) / UNIT_ROWS, u = first_units(per * j->n_active, nt) * tid;
+	w = &j->e->down[j->active[u / per]];
+	int r = (int)(u % per) * UNIT_ROWS;
+	cpu_fetch(mat_row(*w, r), (w->rows - r) * w->stride);
+}
+
 static void units_run(void *ctx, int tid, int nt)
 {
 	const struct moe_job *j = ctx;
-	int64_t lo = 0, hi = j->unit0[j->n_active];
+	int64_t rest = nt > 1 ? j->first * nt : 0, n = j->unit0[j->n_active] - rest, lo = j->first * tid, hi = nt > 1 ? lo + j->first : n;
 	int a = 0;
-	if (nt > 1 && !lm_pool_next(j->c->pool, j->unit0[j->n_active], 1, &lo, &hi)) return;
 	do {
-		for (int64_t u = lo; u < hi; u++) {
-			while (u >= j->unit0[a + 1]) a++;
-			unit(j, a, (int)u - j->unit0[a], tid);
+		while (lo < hi) {
+			while (lo >= j->unit0[a + 1]) a++;
+			int64_t to = hi < j->unit0[a + 1] ? hi : j->unit0[a + 1];
+			units(j, a, (int)(lo - j->unit0[a]), (int)(to - j->unit0[a]), tid);
+			lo = to;
 		}
-	} while (nt > 1 && lm_pool_next(j->c->pool, j->unit0[j->n_active], 1, &lo, &hi));
+	} while (nt > 1 && lm_pool_part(j->c->pool, n, MAX_UNITS, &lo, &hi) && (lo += rest, hi += rest, true));
+	if (nt > 1 && !j->down && j->x.rows <= FEW_MAX) fetch_down(j, tid, nt);
 }
 
 static void multiply(struct moe_job *j, const struct mat *w, const struct mat *w2, bool down)
@@ -335,6 +359,7 @@ static void multiply(struct moe_job *j, const struct mat *w, const struct mat *w
 		int e = j->active[a], step = unit_rows(j, e);
 		j->unit0[a + 1] = j->unit0[a] + (w[e].rows + step - 1) / step;
 	}
+	j->first = first_units(j->unit0[j->n_active], j->c->n_threads);
 	cpu_run(j->c, 2 * (int64_t)j->n_pair * j->cols, inputs_run, j);
 	if (macs >= 1 << 16 && j->c->n_threads > 1) lm_pool_run(j->c->pool, units_run, j);
 	else units_run(j, 0, 1);
