@@ -42,18 +42,18 @@ static size_t xp_bytes(int n_tok, int cols)
 
 /* The pairs of sub-blocks of one block whose sums may leave 16 bits, from the sums of |x| and of x.  A sum of codes up to
  * `code` lies within code * (sum of the positive x, resp. of the negative ones); Q6_K's codes are -32 to 31. */
-static void mark_wide(struct xtile *o, const int8_t *q)
+static void mark_wide(struct xtile *o, const char *q, const int16_t *s16, const int16_t *h)
 {
+	int64_t abs8[32]; /* sums of 8 |x| */
+	for (int i = 0; i < 4; i++)
+		_mm512_storeu_si512(abs8 + 8 * i,
+				    _mm512_sad_epu8(_mm512_abs_epi8(load512(q + 64 * i)), _mm512_setzero_si512()));
 	for (int g = 0; g < 8; g++) {
-		int32_t abs[2] = {0}, sum = 0;
-		for (int i = 0; i < 32; i++) {
-			abs[i / 16] += q[32 * g + i] < 0 ? -q[32 * g + i] : q[32 * g + i];
-			sum += q[32 * g + i];
-		}
-		int32_t side = (abs[0] + abs[1] + (sum < 0 ? -sum : sum)) / 2;
+		int32_t a = (int32_t)(abs8[4 * g] + abs8[4 * g + 1]), b = (int32_t)(abs8[4 * g + 2] + abs8[4 * g + 3]);
+		int32_t sum = (s16[2 * g] + s16[2 * g + 1]) >> h[g], side = (a + b + (sum < 0 ? -sum : sum)) / 2;
 		o->wide[0] |= (side > INT16_MAX / 15) << g / 2;
 		o->wide[1] |= (side > INT16_MAX / 31) << g / 2;
-		o->wide[2] |= (abs[0] > INT16_MAX / 32 || abs[1] > INT16_MAX / 32) << g;
+		o->wide[2] |= (a > INT16_MAX / 32 || b > INT16_MAX / 32) << g;
 	}
 }
 
@@ -77,7 +77,7 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols)
 				o->d[t] = ((const float *)(p + x256_d(cols)))[b];
 				for (int j = 0; j < 8; j++) o->h[j][t] = h[j] << 16 | h[j];
 				for (int j = 0; j < 16; j++) o->start[j][t] = -32 * (s16[j] >> h[j / 2]);
-				mark_wide(o, (const int8_t *)p + 256 * b);
+				mark_wide(o, p + 256 * b, s16, h);
 			}
 		}
 	}
