@@ -40,28 +40,41 @@ INLINE struct pair key16(const char *kb, int h, int d, enum dtype t, int dim)
 			      _mm256_mul_ps(byte_f32(load256(q + 32), d % 4), _mm256_loadu_ps(s + 8)) };
 }
 
-INLINE void score_tile(float *s, const float *q, int n, const char *kb, int h, enum dtype t, int dim,
-		       float scale, float cap)
+/* Fetches into L2 what is read later, n bytes with each step; NULL: nothing (avx512_attn.c has measured where to). */
+INLINE void ahead(const char *p, int step, int n)
 {
-	struct pair acc[4];
-	for (int i = 0; i < n; i++) acc[i].a = acc[i].b = _mm256_setzero_ps();
+	if (p) _mm_prefetch(p + step * n, _MM_HINT_T1);
+}
+INLINE int bytes16(enum dtype t)
+{
+	return t == DT_F32 ? 64 : t == DT_Q8_0 ? 16 : 32;
+}
+
+INLINE void score_tile(float *s, const float *q, int n, const char *kb, const char *next, int h, enum dtype t,
+		       int dim, float scale, float cap)
+{
+	__m256 a[4], b[4]; /* arrays of their own: as members of structs gcc keeps them in memory */
+#pragma GCC unroll 4
+	for (int i = 0; i < n; i++) a[i] = b[i] = _mm256_setzero_ps();
 	for (int d = 0; d < dim; d++) {
 		struct pair k = key16(kb, h, d, t, dim);
+		ahead(next, h * dim + d, bytes16(t));
 #pragma GCC unroll 4
 		for (int i = 0; i < n; i++) {
 			__m256 x = _mm256_broadcast_ss(q + i * dim + d);
-			acc[i].a = _mm256_fmadd_ps(x, k.a, acc[i].a);
-			acc[i].b = _mm256_fmadd_ps(x, k.b, acc[i].b);
+			a[i] = _mm256_fmadd_ps(x, k.a, a[i]);
+			b[i] = _mm256_fmadd_ps(x, k.b, b[i]);
 		}
 	}
+#pragma GCC unroll 4
 	for (int i = 0; i < n; i++) {
-		__m256 a = _mm256_mul_ps(acc[i].a, set8(scale)), b = _mm256_mul_ps(acc[i].b, set8(scale));
+		a[i] = _mm256_mul_ps(a[i], set8(scale)), b[i] = _mm256_mul_ps(b[i], set8(scale));
 		if (cap > 0) {
-			a = _mm256_mul_ps(set8(cap), tanh8(_mm256_div_ps(a, set8(cap))));
-			b = _mm256_mul_ps(set8(cap), tanh8(_mm256_div_ps(b, set8(cap))));
+			a[i] = _mm256_mul_ps(set8(cap), tanh8(_mm256_div_ps(a[i], set8(cap))));
+			b[i] = _mm256_mul_ps(set8(cap), tanh8(_mm256_div_ps(b[i], set8(cap))));
 		}
-		_mm256_storeu_ps(s + i * KV_CHUNK, a);
-		_mm256_storeu_ps(s + i * KV_CHUNK + 8, b);
+		_mm256_storeu_ps(s + i * KV_CHUNK, a[i]);
+		_mm256_storeu_ps(s + i * KV_CHUNK + 8, b[i]);
 	}
 }
 
@@ -69,17 +82,17 @@ INLINE void scores(float *s, const float *q, int n_q, const void *const *kb, int
 		   int dim, float scale, float cap)
 {
 	for (int j = 0; j < 2 * n_block; j++) {
-		const char *k = kb[j / 2];
+		const char *k = kb[j / 2], *next = kb[j / 2 + KV_AHEAD];
 		int i = 0, h = j % 2;
-		for (; i + 4 <= n_q; i += 4)
-			score_tile(s + i * KV_CHUNK + 16 * j, q + i * dim, 4, k, h, t, dim, scale, cap);
+		for (; i + 4 <= n_q; i += 4, next = NULL)
+			score_tile(s + i * KV_CHUNK + 16 * j, q + i * dim, 4, k, next, h, t, dim, scale, cap);
 		float *o = s + i * KV_CHUNK + 16 * j;
 		if (n_q - i == 3)
-			score_tile(o, q + i * dim, 3, k, h, t, dim, scale, cap);
+			score_tile(o, q + i * dim, 3, k, next, h, t, dim, scale, cap);
 		else if (n_q - i == 2)
-			score_tile(o, q + i * dim, 2, k, h, t, dim, scale, cap);
+			score_tile(o, q + i * dim, 2, k, next, h, t, dim, scale, cap);
 		else if (n_q - i == 1)
-			score_tile(o, q + i * dim, 1, k, h, t, dim, scale, cap);
+			score_tile(o, q + i * dim, 1, k, next, h, t, dim, scale, cap);
 	}
 }
 
@@ -142,29 +155,35 @@ INLINE struct pair value16(const char *vb, int p, int d, enum dtype t, int dim)
 
 /* o[i][d..d+16) += s[i][p] * v[p] for n queries, lo <= p < hi ascending */
 INLINE void value_tile(float *o, const float *s, int n, int lo, int hi, const void *const *vb, int d,
-		       enum dtype t, int dim)
+		       enum dtype t, int dim, bool fetch)
 {
-	struct pair acc[4];
-	for (int i = 0; i < n; i++)
-		acc[i] = (struct pair){ _mm256_loadu_ps(o + i * dim), _mm256_loadu_ps(o + i * dim + 8) };
-	for (int p = lo; p < hi; p++) {
-		struct pair v = value16(vb[p / KV_BLOCK], p % KV_BLOCK, d, t, dim);
+	__m256 x[4], y[4];
 #pragma GCC unroll 4
-		for (int i = 0; i < n; i++) {
-			__m256 x = _mm256_broadcast_ss(s + i * KV_CHUNK + p);
-			acc[i].a = _mm256_fmadd_ps(x, v.a, acc[i].a);
-			acc[i].b = _mm256_fmadd_ps(x, v.b, acc[i].b);
+	for (int i = 0; i < n; i++) x[i] = _mm256_loadu_ps(o + i * dim), y[i] = _mm256_loadu_ps(o + i * dim + 8);
+	for (int p = lo; p < hi;) {
+		const char *block = vb[p / KV_BLOCK], *next = fetch ? vb[p / KV_BLOCK + KV_AHEAD] : NULL;
+		int at = p % KV_BLOCK, end = hi - p < KV_BLOCK - at ? at + hi - p : KV_BLOCK;
+		for (; at < end; at++, p++) {
+			struct pair v = value16(block, at, d, t, dim);
+			ahead(next, d / 16 * KV_BLOCK + at, bytes16(t));
+#pragma GCC unroll 4
+			for (int i = 0; i < n; i++) {
+				__m256 w = _mm256_broadcast_ss(s + i * KV_CHUNK + p);
+				x[i] = _mm256_fmadd_ps(w, v.a, x[i]);
+				y[i] = _mm256_fmadd_ps(w, v.b, y[i]);
+			}
 		}
 	}
+#pragma GCC unroll 4
 	for (int i = 0; i < n; i++) {
-		_mm256_storeu_ps(o + i * dim, acc[i].a);
-		_mm256_storeu_ps(o + i * dim + 8, acc[i].b);
+		_mm256_storeu_ps(o + i * dim, x[i]);
+		_mm256_storeu_ps(o + i * dim + 8, y[i]);
 	}
 }
 
 /* The 16 dimensions from d of n queries: [lo, from) one by one, [from, to) together, [to, hi) one by one. */
 INLINE void value_queries(float *o, const float *s, const int *lo, const int *hi, int n,
-			  const void *const *vb, int d, enum dtype t, int dim)
+			  const void *const *vb, int d, enum dtype t, int dim, bool fetch)
 {
 	int from = lo[0], to = hi[0];
 	for (int i = 1; i < n; i++) {
@@ -175,12 +194,12 @@ INLINE void value_queries(float *o, const float *s, const int *lo, const int *hi
 	for (int i = 0; i < n; i++) {
 		_mm256_storeu_ps(o + i * dim, _mm256_setzero_ps());
 		_mm256_storeu_ps(o + i * dim + 8, _mm256_setzero_ps());
-		value_tile(o + i * dim, s + i * KV_CHUNK, 1, lo[i], shared ? from : hi[i], vb, d, t, dim);
+		value_tile(o + i * dim, s + i * KV_CHUNK, 1, lo[i], shared ? from : hi[i], vb, d, t, dim, false);
 	}
 	if (!shared) return;
-	value_tile(o, s, n, from, to, vb, d, t, dim);
+	value_tile(o, s, n, from, to, vb, d, t, dim, fetch);
 	for (int i = 0; i < n; i++)
-		if (to < hi[i]) value_tile(o + i * dim, s + i * KV_CHUNK, 1, to, hi[i], vb, d, t, dim);
+		if (to < hi[i]) value_tile(o + i * dim, s + i * KV_CHUNK, 1, to, hi[i], vb, d, t, dim, false);
 }
 
 /* Dimensions beyond the last 16: plain types only, a Q8_0 head is a multiple of 32. */
@@ -212,13 +231,13 @@ INLINE void values(float *o, const float *s, const int *lo, const int *hi, int n
 		const float *si = s + i * KV_CHUNK;
 		for (d = 0; d + 16 <= dim; d += 16) {
 			if (n >= 4)
-				value_queries(oi + d, si, lo + i, hi + i, 4, vb, d, t, dim);
+				value_queries(oi + d, si, lo + i, hi + i, 4, vb, d, t, dim, i == 0);
 			else if (n == 3)
-				value_queries(oi + d, si, lo + i, hi + i, 3, vb, d, t, dim);
+				value_queries(oi + d, si, lo + i, hi + i, 3, vb, d, t, dim, i == 0);
 			else if (n == 2)
-				value_queries(oi + d, si, lo + i, hi + i, 2, vb, d, t, dim);
+				value_queries(oi + d, si, lo + i, hi + i, 2, vb, d, t, dim, i == 0);
 			else
-				value_queries(oi + d, si, lo + i, hi + i, 1, vb, d, t, dim);
+				value_queries(oi + d, si, lo + i, hi + i, 1, vb, d, t, dim, i == 0);
 		}
 	}
 	if (dim % 16) value_rest(o, s, lo, hi, n_q, vb, dim / 16 * 16, t, dim);
