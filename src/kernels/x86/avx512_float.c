@@ -166,7 +166,7 @@ INLINE __m512 dot_16rows(const struct rows16 *r, const float *x, int cols, const
 	return walk_join(part, w.has);
 }
 
-INLINE void gemv_blocks(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
+INLINE void gemv_16(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
 {
 	for (int i = 0; i < rows; i += 16) {
 		struct rows16 r = rows16(w, stride, i, rows);
@@ -204,8 +204,9 @@ INLINE unsigned leaf_lanes(__m512 (*acc)[16], int first, const uint8_t *w, int64
 	return l.has;
 }
 /* Eight rows in step and no fetch of our own.  Zen 4, one thread, against 16 rows and a fetch of the next 16: f32
- * from DRAM 8192 x 2048 20 GB/s (17), 2048 x 8192 23 (18); by 4, 2 or 1 rows less. */
-INLINE void gemv_plain(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
+ * from DRAM 8192 x 2048 20 GB/s (17), 2048 x 8192 23 (18); by 4, 2 or 1 rows less.  But f16 with 2 threads from a file
+ * is slower so: 8.8 tokens/s of the 1B model (10.0). */
+INLINE void gemv_8(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
 {
 	__m512 acc[LEAVES][16] = { { { 0 } } }, part[LEAVES];
 	for (int i = 0; i < rows; i += 16) {
@@ -224,19 +225,19 @@ INLINE void gemv_plain(float *y, const void *w, int64_t stride, const void *x, i
 	{                                                                                                    \
 		gemv_##kind(y, w, stride, x, rows, cols, type);                                              \
 	}
-GEMV(f32, DT_F32, plain)
-GEMV(f16, DT_F16, plain)
-GEMV(bf16, DT_BF16, plain)
-GEMV(nf4, DT_NF4, blocks)
-GEMV(fp4, DT_FP4, blocks)
-GEMV(mxfp4, DT_MXFP4, blocks)
-GEMV(z4_32, DT_Z4_32, blocks)
-GEMV(z4_128, DT_Z4_128, blocks)
-GEMV(z8_32, DT_Z8_32, blocks)
-GEMV(z8_128, DT_Z8_128, blocks)
-GEMV(f8_32, DT_F8_32, blocks)
-GEMV(f8_128, DT_F8_128, blocks)
-GEMV(bnb8, DT_BNB8, blocks)
+GEMV(f32, DT_F32, 8)
+GEMV(f16, DT_F16, 16)
+GEMV(bf16, DT_BF16, 16)
+GEMV(nf4, DT_NF4, 16)
+GEMV(fp4, DT_FP4, 16)
+GEMV(mxfp4, DT_MXFP4, 16)
+GEMV(z4_32, DT_Z4_32, 16)
+GEMV(z4_128, DT_Z4_128, 16)
+GEMV(z8_32, DT_Z8_32, 16)
+GEMV(z8_128, DT_Z8_128, 16)
+GEMV(f8_32, DT_F8_32, 16)
+GEMV(f8_128, DT_F8_128, 16)
+GEMV(bnb8, DT_BNB8, 16)
 
 /* ---- GEMM: panels of f32 rows, tiles of 16 sums ----------------------------------------------------------- */
 /* Zen 4, 512 tokens, K 8192: 103 Gop/s with two parts of 16 rows, 90 with one; blocks of 32 and 128 tokens are no better
