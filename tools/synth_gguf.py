@@ -22,8 +22,9 @@ POOL, ALIGN = 4 << 20, 32
 
 
 # ---- blocks ------------------------------------------------------------------------------------------------------------
-def normals(rng, n, scale, lo, hi, offset=0):
-    return bytes(min(max(round(rng.gauss(0, scale)), lo), hi) + offset & 255 for _ in range(n))
+# A mean that is not 0 would grow from layer to layer until all activations are equal, and kernels choose by these.
+def normals(rng, n, mean, scale, lo, hi):
+    return bytes(min(max(round(rng.gauss(mean, scale)), lo), hi) & 255 for _ in range(n))
 
 
 def block_q8_0(rng, std, q):
@@ -44,16 +45,16 @@ def block_q4_k(rng, std, q):
 def block_q6_k(rng, std, q):
     s = bytes(rng.choice((1, -1)) * rng.randrange(60, 128) & 255 for _ in range(16))
     at, hi = rng.randrange(len(q[1]) - 128), rng.randrange(len(q[2]) - 64)
-    return q[1][at:at + 128] + q[2][hi:hi + 64] + s + struct.pack("<e", std / (12 * 94))
+    return q[1][at:at + 128] + q[2][hi:hi + 64] + s + struct.pack("<e", std / (15.8 * 94))
 
 
 class Blocks:
     def __init__(self, seed):
         self.rng, self.pools = random.Random(seed), {}
         n = 1 << 16
-        nibbles = [normals(self.rng, n, 3.5, -8, 7, 8) for _ in range(2)]
+        nibbles = [normals(self.rng, n, 7.5, 3.5, 0, 15) for _ in range(2)]
         # int8; two nibbles around 7.5; four pairs of high bits, the middle ones more often
-        self.raw = (normals(self.rng, n, 40, -127, 127), bytes(a | b << 4 for a, b in zip(*nibbles)),
+        self.raw = (normals(self.rng, n, 0, 40, -127, 127), bytes(a | b << 4 for a, b in zip(*nibbles)),
                     bytes(sum(self.rng.choice((0, 1, 1, 2, 2, 3)) << s for s in (0, 2, 4, 6)) for _ in range(n)))
 
     def pool(self, t, std):
