@@ -49,6 +49,8 @@ void *lm_pages(size_t n);
 /* The same for a table that is soon written all over: in large pages where the system has them, the first `now` bytes
  * resident at once. */
 void *lm_table(size_t n, size_t now);
+/* Whole pages like lm_pages, large ones but for the beginning: many caches that begin to fill take little each. */
+void *lm_cache(size_t n);
 void lm_pages_free(void *p, size_t n);
 char *lm_strdup(const char *s);
 /* A debug build (LM_DEBUG) traps when this thread allocates while forbidden: for loops that promise not to. */

@@ -57,23 +57,36 @@ void *lm_pages(size_t n)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-/* Faults one by one cost more than the zeroing: a page that is read first, as a hash table's is, takes two. */
-void *lm_table(size_t n, size_t now)
+/* n bytes, in large pages from `small` on. */
+static void *map_large(size_t n, size_t small)
 {
 	enum { LARGE = 2 << 20 };
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), large = n < LARGE / 2 ? 0 : LARGE, all;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), large = n < small + LARGE / 2 ? 0 : LARGE, all;
 	if (!lm_add_size(n, large + page, &all)) return NULL;
 	size_t keep = (n + page - 1) / page * page;
 	uint8_t *p = lm_pages(keep + large);
 	if (p && large) { /* from a large page's border on */
-		size_t front = (size_t)(-(uintptr_t)p % LARGE);
+		size_t front = (size_t)(-((uintptr_t)p + small) % LARGE);
 		if (front) munmap(p, front);
 		p += front;
 		if (large > front) munmap(p + keep, large - front);
 #ifdef MADV_HUGEPAGE
-		madvise(p, keep, MADV_HUGEPAGE);
+		madvise(p + small, keep - small, MADV_HUGEPAGE);
 #endif
 	}
+	return p;
+}
+
+void *lm_cache(size_t n)
+{
+	enum { SMALL = 512 << 10 };     /* at 8B and 1B: 256 and 512 positions of a layer's keys */
+	return map_large(n, SMALL);
+}
+
+/* Faults one by one cost more than the zeroing: a page that is read first, as a hash table's is, takes two. */
+void *lm_table(size_t n, size_t now)
+{
+	void *p = map_large(n, 0);
 #ifdef MADV_POPULATE_WRITE
 	if (p && now) madvise(p, now, MADV_POPULATE_WRITE);
 #else
