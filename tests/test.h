@@ -7,8 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 #include "base/base.h"
+
+/* What the work cost, whoever else is on the machine: for bounds that tell linear from quadratic. */
+static inline double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
 void lm_test_add(const char *name, void (*fn)(void **));
 #define LM_TEST(id)                                                                      \

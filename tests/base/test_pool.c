@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,13 +90,6 @@ static void count(void *ctx, int tid, int nt)
 {
 	(void)nt;
 	if (tid == 0) ++*(long *)ctx;
-}
-
-static double cpu_seconds(void)
-{
-	struct rusage r;
-	getrusage(RUSAGE_SELF, &r);
-	return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + 1e-6 * (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
 }
 
 LM_TEST(pool_without_work_uses_no_time)

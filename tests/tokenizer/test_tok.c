@@ -533,10 +533,10 @@ LM_TEST(tok_long_runs)
 			size_t k = strlen(unit[i]), n = 0;
 			struct lm_err e = { 0 };
 			for (; n < SIZE; n += k) memcpy(s + n, unit[i], k);
-			double t0 = lm_now();
+			double t0 = cpu_seconds();
 			int got = tok_encode(t, s, n, TOK_PARSE_SPECIAL, ids, SIZE + 16, &e);
 			if (got <= 0) fail_msg("1 MB of \"%s\": %s", unit[i], e.msg);
-			if (lm_now() - t0 > 20) fail_msg("1 MB of \"%s\" took %.0f s", unit[i], lm_now() - t0);
+			if (cpu_seconds() - t0 > 20) fail_msg("1 MB of \"%s\" took %.0f s", unit[i], cpu_seconds() - t0);
 		}
 		tok_free(t);
 		file_close(f);

@@ -173,3 +173,4 @@ void kern_neon_rows(struct kern *k);
 void kern_neon_float(struct kern *k);
 void kern_dotprod_gemv(struct kern *k);
 void kern_dotprod_gemm(struct kern *k);
+void kern_i8mm_gemm(struct kern *k);

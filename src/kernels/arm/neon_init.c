@@ -1,4 +1,4 @@
-/* neon_init.c - the NEON slots, and the dot-product ones over them. */
+/* neon_init.c - the NEON slots, the dot-product ones over them, the matrix ones over those. */
 #include "kernels/arm/neon.h"
 
 void kern_init_neon(struct kern *k, unsigned flags)
@@ -9,4 +9,5 @@ void kern_init_neon(struct kern *k, unsigned flags)
 	if (!(flags & CPU_DOTPROD)) return;
 	kern_dotprod_gemv(k);
 	kern_dotprod_gemm(k);
+	if (flags & CPU_I8MM) kern_i8mm_gemm(k);
 }
