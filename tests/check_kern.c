@@ -428,7 +428,8 @@ static void check_score(const struct kern *k, const struct kern *ck)
 				enum dtype t = kv_types[it];
 				if (t == DT_Q8_0 && dim % 32) continue;
 				struct guard kv[8], q = guard_new((size_t)(n_q * dim) * 4);
-				const void *kb[8 + KV_AHEAD];
+				struct guard ptrs = guard_new((size_t)(nb + KV_AHEAD) * sizeof(void *));
+				const void **kb = (const void **)(void *)ptrs.p;
 				for (int i = 0; i < nb; i++) {
 					kv[i] = guard_new(kv_size(t, dim));
 					fill_kv(kv[i].p, t, dim);
@@ -447,6 +448,7 @@ static void check_score(const struct kern *k, const struct kern *ck)
 				canary_free(a);
 				canary_free(b);
 				guard_free(&q);
+				guard_free(&ptrs);
 				for (int i = 0; i < nb; i++) guard_free(&kv[i]);
 			}
 }
@@ -476,7 +478,8 @@ static void check_value(const struct kern *k, const struct kern *ck)
 				enum dtype t = kv_types[it];
 				if (t == DT_Q8_0 && dim % 32) continue;
 				struct guard kv[8];
-				const void *vb[8 + KV_AHEAD];
+				struct guard ptrs = guard_new((size_t)(nb + KV_AHEAD) * sizeof(void *));
+				const void **vb = (const void **)(void *)ptrs.p;
 				for (int i = 0; i < nb; i++) {
 					kv[i] = guard_new(kv_size(t, dim));
 					fill_kv(kv[i].p, t, dim);
@@ -500,6 +503,7 @@ static void check_value(const struct kern *k, const struct kern *ck)
 				canary_free(a);
 				canary_free(b);
 				free(s);
+				guard_free(&ptrs);
 				for (int i = 0; i < nb; i++) guard_free(&kv[i]);
 			}
 }

@@ -45,7 +45,7 @@ struct lm_pool {
 	struct worker *worker;                 /* [n]; 0 is the caller */
 	lm_job *fn;                            /* fn and ctx: published by `seq` */
 	void *ctx;
-	bool stop;
+	atomic_bool stop;                      /* a worker that was late may look while it is set */
 	_Alignas(LINE) atomic_uint seq;        /* counts jobs; workers wait for it to move */
 	atomic_uint sleepers;                  /* workers that may sleep on `seq` */
 	atomic_bool joining;                   /* the caller may sleep on a share */
@@ -127,7 +127,7 @@ static void *work(void *arg)
 		while (atomic_load(&w->out)) sleep_while(&w->out, 1);
 		await_job(p, seen);
 		seen = atomic_load(&p->seq);
-		if (p->stop) return NULL;
+		if (atomic_load_explicit(&p->stop, memory_order_relaxed)) return NULL;
 		if (!take(w, seen)) continue;
 		p->fn(p->ctx, w->tid, p->n);
 		atomic_store(&w->share, 2 * seen + 1);
@@ -233,7 +233,7 @@ struct lm_pool *lm_pool_new(int n_threads)
 void lm_pool_free(struct lm_pool *p)
 {
 	if (!p) return;
-	p->stop = true;
+	atomic_store_explicit(&p->stop, true, memory_order_relaxed);
 	for (int i = 1; i < p->n_started; i++)
 		if (atomic_load(&p->worker[i].out)) come_back(p, &p->worker[i], 0);
 	publish(p);

@@ -83,8 +83,8 @@ int bench_first(struct lm_engine *e, struct lm_err *err)
 
 static void fill(int32_t *ids, int n, int salt, int n_vocab)
 {
-	for (int i = 0; i < n; i++)
-		ids[i] = (int32_t)((uint32_t)(salt * 7919 + i * 104729 + (salt + i) * (i % 13)) % (uint32_t)n_vocab);
+	uint32_t k = (uint32_t)salt;
+	for (uint32_t i = 0; i < (uint32_t)n; i++) ids[i] = (int32_t)((k * 7919 + i * 104729 + (k + i) * (i % 13)) % (uint32_t)n_vocab);
 }
 
 /* Tokens a second of one run over n tokens. */

@@ -9,7 +9,7 @@ enum { N = 4096, ROWS = 512, DIM = 128, STATE = 128, BLOCKS = KV_CHUNK / KV_BLOC
 struct run {
 	const struct kern *k;
 	float *x, *y, *w;                    /* [ROWS][N] of each */
-	const void *kb[BLOCKS];
+	const void *kb[BLOCKS + KV_AHEAD];
 	enum dtype t; int n_q;
 	int rows;                            /* ROWS; for the portable loops fewer say the same */
 };
@@ -87,7 +87,7 @@ static void attention(const struct bench_out *o, const struct slot *s, struct ru
 		for (int q = 0; q < 2; q++) {
 			r->t = types[t];
 			r->n_q = queries[q];
-			for (int b = 0; b < BLOCKS; b++) r->kb[b] = (const char *)r->w + (size_t)b * KV_BLOCK * DIM * sizeof(float);
+			for (int b = 0; b < BLOCKS + KV_AHEAD; b++) r->kb[b] = (const char *)r->w + (size_t)b * KV_BLOCK * DIM * sizeof(float);
 			one(o, s, r, quant_info(r->t)->name, r->n_q, KV_CHUNK, l);
 		}
 }

@@ -72,7 +72,7 @@ struct lm_event {
 	enum lm_finish finish;             /* LM_DONE */
 	int n_prompt, n_cached, n_out;     /* LM_DONE; n_out counts the end token, which is shown only with `special` */
 	double t_prompt, t_out;            /* LM_DONE: seconds */
-	const char *stop;                  /* LM_DONE: the stop string that ended it, or NULL */
+	const char *stop;                  /* LM_DONE: the stop string that ended it, the request's; or NULL */
 	struct lm_err err;                 /* LM_FAILED */
 };
 

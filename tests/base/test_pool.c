@@ -58,6 +58,26 @@ LM_TEST(pool_wakes_sleeping_workers_and_callers)
 	lm_pool_free(NULL);
 }
 
+static void at_once(void *ctx, int tid, int nt)
+{
+	(void)tid, (void)nt;
+	atomic_fetch_add((atomic_int *)ctx, 1);
+}
+
+/* A worker that wakes when the caller has run its share looks for the end while it comes; SAN=thread sees the race. */
+LM_TEST(pool_ends_while_workers_wake)
+{
+	for (int i = 0; i < 100; i++) {
+		struct lm_pool *p = lm_pool_new(4);
+		atomic_int n = 0;
+		assert_non_null(p);
+		usleep(100);
+		lm_pool_run(p, at_once, &n);
+		lm_pool_free(p);
+		assert_int_equal(n, 4);
+	}
+}
+
 /* A worker that stops for 5 ms wherever it runs sits out soon, and comes back; no share is lost or run twice. */
 struct slow { pthread_t caller; int us; atomic_int away; atomic_int seen[2]; };
 static void slow_away(void *ctx, int tid, int nt)

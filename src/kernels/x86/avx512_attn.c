@@ -88,7 +88,8 @@ INLINE void scores(float *s, const float *q, int n_q, const void *const *kb, int
 		   float scale)
 {
 	for (int b = 0; b < n_block; b += 2, s += 2 * KV_BLOCK) {
-		struct keys k = { { kb[b], kb[b + 1 < n_block ? b + 1 : b] }, { kb[b + KV_AHEAD], kb[b + KV_AHEAD + 1] }, n_block - b, dim, scale };
+		int b1 = b + 1 < n_block ? b + 1 : b;
+		struct keys k = { { kb[b], kb[b1] }, { kb[b + KV_AHEAD], kb[b1 + KV_AHEAD] }, n_block - b, dim, scale };
 		int i = 0;
 		for (; n_q - i >= TILE_Q; i += TILE_Q, k.next[0] = NULL) score_tile(s + i * KV_CHUNK, q + i * dim, TILE_Q, &k, t);
 		if (n_q - i >= 4) score_tile(s + i * KV_CHUNK, q + i * dim, 4, &k, t), i += 4, k.next[0] = NULL;
