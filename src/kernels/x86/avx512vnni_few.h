@@ -9,6 +9,8 @@ enum { MT = 6 };                         /* tokens of a tile: 12 sums, 12 dots, 
 INLINE int few_tiles(int n) { return (n + MT - 1) / MT; }
 INLINE int few_tile(int n, int tiles, int i) { return (n + i) / tiles; }
 
+struct xrow { const char *p; size_t stride; int cols; };      /* of token 0 of a tile */
+
 struct few_sums {
 	_Alignas(64) float acc[FEW_MAX][NR];
 	float part[LEAVES][FEW_MAX][NR];
@@ -41,3 +43,11 @@ INLINE void few_store(float *y, int64_t ys, const struct few_sums *s, int rows, 
 			_mm512_mask_storeu_ps(y + t * ys + 16 * z, lanes(rows - 16 * z), walk_join(part, s->walk.has));
 		}
 }
+
+/* The slot of a type, from the file's own few(). */
+#define FEW(id, type)                                                                                        \
+	static void few_##id(float *y, int64_t ys, const void *w, int64_t stride, const void *x, int rows,   \
+			     int n_tok, int cols)                                                            \
+	{                                                                                                    \
+		few(y, ys, w, stride, x, rows, n_tok, cols, type);                                           \
+	}

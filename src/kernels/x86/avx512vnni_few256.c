@@ -3,16 +3,9 @@
  * A panel of the whole K would be written to L2 and read back once; here one block of 32 rows is unpacked into L1, met by all
  * tokens and forgotten, while the next 32 rows are fetched line by line.  So memory, unpacking and products overlap, and the
  * activation rows are read as they are.  The shifts of x choose among four copies of the sub-scales. */
+#include "kernels/x86/avx512vnni_codes256.h"
 #include "kernels/x86/avx512vnni_few.h"
 
-enum { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K };
-
-INLINE int block_size(int type)
-{
-	return type == Q2_K ? 84 : type == Q3_K ? 110 : type == Q4_K ? 144 : type == Q5_K ? 176 : 210;
-}
-INLINE bool has_min(int type) { return type == Q2_K || type == Q4_K || type == Q5_K; }
-INLINE int n_sub(int type) { return type == Q4_K || type == Q5_K ? 8 : 16; }
 /* Codes of types without minima are unsigned: w + zero. */
 INLINE int log2_zero(int type) { return type == Q6_K ? 5 : 2; }
 
@@ -23,89 +16,7 @@ struct wblock {
 	float d[NR], dmin[NR];
 };
 
-/* ---- unpacking: 16 bytes of 16 rows at a time ---------------------------------------------------------------- */
-INLINE void put4(struct wblock *o, int step, int z, const __m512i v[4])
-{
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) _mm512_store_si512(o->q[step + i][z], v[i]);
-}
-/* v + add where the bit `n` of h is set */
-INLINE __m512i bit_add(__m512i v, __m512i h, int n, int add)
-{
-	return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(h, _mm512_set1_epi8((char)(1 << n))), v, _mm512_set1_epi8((char)add));
-}
-/* Bits n and n + 1 of each byte, at bits 4 and 5. */
-INLINE __m512i pair_at4(__m512i h, int n)
-{
-	return _mm512_and_si512(n < 4 ? _mm512_slli_epi16(h, 4 - n) : _mm512_srli_epi16(h, n - 4), _mm512_set1_epi8(0x30));
-}
-
-/* Q4_K, Q5_K: chunk c of q holds low nibbles of sub-block c / 2 * 2, high nibbles of the next. */
-INLINE void codes_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
-{
-	__m512i h[2][4];
-	if (type == Q5_K) {
-		dwords_16rows(h[0], r, at + 16);
-		dwords_16rows(h[1], r, at + 32);
-	}
-#pragma GCC unroll 8
-	for (int c = 0; c < 8; c++) {
-		__m512i v[4], lo[4], hi[4];
-		dwords_16rows(v, r, at + (type == Q5_K ? 48 : 16) + 16 * c);
-#pragma GCC unroll 4
-		for (int i = 0; i < 4; i++) {
-			lo[i] = low4(v[i]);
-			hi[i] = high4(v[i]);
-			if (type == Q5_K) {
-				lo[i] = bit_add(lo[i], h[c % 2][i], c / 2 * 2, 16);
-				hi[i] = bit_add(hi[i], h[c % 2][i], c / 2 * 2 + 1, 16);
-			}
-		}
-		put4(o, 16 * (c / 2) + 4 * (c % 2), z, lo);
-		put4(o, 16 * (c / 2) + 4 * (c % 2) + 8, z, hi);
-	}
-}
-
-/* Q6_K: chunk c of ql holds elements 128 (c / 4) + 16 (c % 4) .., and those 64 further on in the high nibbles. */
-INLINE void codes_k6(struct wblock *o, const struct rows16 *r, int64_t at, int z)
-{
-#pragma GCC unroll 4
-	for (int p = 0; p < 4; p++) {            /* chunks that share their upper bits */
-		__m512i v[4], h[4], lo[4], hi[4];
-		dwords_16rows(h, r, at + 128 + 32 * (p / 2) + 16 * (p % 2));
-#pragma GCC unroll 2
-		for (int s = 0; s < 2; s++) {
-			const int c = p / 2 * 4 + 2 * s + p % 2;
-			dwords_16rows(v, r, at + 16 * c);
-#pragma GCC unroll 4
-			for (int i = 0; i < 4; i++) {
-				lo[i] = _mm512_or_si512(low4(v[i]), pair_at4(h[i], 2 * s));
-				hi[i] = _mm512_or_si512(high4(v[i]), pair_at4(h[i], 2 * s + 4));
-			}
-			put4(o, 32 * (c / 4) + 4 * (c % 4), z, lo);
-			put4(o, 32 * (c / 4) + 4 * (c % 4) + 16, z, hi);
-		}
-	}
-}
-
-/* Q2_K, Q3_K: chunk c of q holds elements 128 (c / 2) + 32 s + 16 (c % 2) .. in bit pair s. */
-INLINE void codes_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
-{
-	for (int c = 0; c < 4; c++) {
-		__m512i v[4], h[4], two[4];
-		dwords_16rows(v, r, at + (type == Q2_K ? 16 : 32) + 16 * c);
-		if (type == Q3_K) dwords_16rows(h, r, at + 16 * (c % 2));
-		for (int s = 0; s < 4; s++) {
-#pragma GCC unroll 4
-			for (int i = 0; i < 4; i++) {
-				two[i] = _mm512_and_si512(_mm512_srli_epi16(v[i], (unsigned)(2 * s)), _mm512_set1_epi8(3));
-				if (type == Q3_K) two[i] = bit_add(two[i], h[i], c / 2 * 4 + s, 4);
-			}
-			put4(o, 32 * (c / 2) + 8 * s + 4 * (c % 2), z, two);
-		}
-	}
-}
-
+/* ---- unpacking ------------------------------------------------------------------------------------------------ */
 /* Bit h: some token's block has a group shifted by h.  Mostly two of the four do, and stores are what unpacking waits for. */
 INLINE unsigned shifts_of(const char *h, size_t stride, int n_tok)
 {
@@ -126,77 +37,21 @@ INLINE void put_scales(struct wblock *o, int g, int z, __m512i v, unsigned shift
 			if (shifts >> h & 1) _mm512_store_si512(o->sc[4 * g + j][h] + 16 * z, _mm512_slli_epi32(s, (unsigned)h));
 	}
 }
-/* The same four of v as two pairs of words. */
-INLINE void put_pairs(struct wblock *o, int g, int z, __m512i v)
-{
-	const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
-	const __m512i second = _mm512_broadcast_i32x4(_mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15));
-	_mm512_store_si512(o->pair[2 * g] + 16 * z, _mm512_srai_epi16(_mm512_shuffle_epi8(v, first), 8));
-	_mm512_store_si512(o->pair[2 * g + 1] + 16 * z, _mm512_srai_epi16(_mm512_shuffle_epi8(v, second), 8));
-}
-
-INLINE void scales_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
-{
-	const __m512i six = _mm512_set1_epi8(63);
-	__m512i v[4]; /* d and dmin, bytes 0-3, 4-7, 8-11 of the packed scales */
-	dwords_16rows(v, r, at);
-	_mm512_store_ps(o->d + 16 * z, f16_low(v[0]));
-	_mm512_store_ps(o->dmin + 16 * z, f16_high(v[0]));
-	put_scales(o, 0, z, _mm512_and_si512(v[1], six), shifts);
-	put_scales(o, 1, z, _mm512_or_si512(low4(v[3]), pair_at4(v[1], 6)), shifts);
-	put_pairs(o, 0, z, _mm512_and_si512(v[2], six));
-	put_pairs(o, 1, z, _mm512_or_si512(high4(v[3]), pair_at4(v[2], 6)));
-}
-
-INLINE void scales_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
-{
-	__m512i v[4];
-	dwords_16rows(v, r, at);
-	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 80));
-	_mm512_store_ps(o->dmin + 16 * z, rows16_f16(r, at + 82));
-#pragma GCC unroll 4
-	for (int g = 0; g < 4; g++) {
-		put_scales(o, g, z, low4(v[g]), shifts);
-		put_pairs(o, g, z, high4(v[g]));
-	}
-}
-
-INLINE void scales_k3(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
-{
-	__m512i a = dword_16rows(r, at + 96), b = dword_16rows(r, at + 100), h = dword_16rows(r, at + 104);
-	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 108));
-#pragma GCC unroll 4
-	for (int g = 0; g < 4; g++) {
-		__m512i low = g == 0 ? low4(a) : g == 1 ? low4(b) : g == 2 ? high4(a) : high4(b);
-		low = _mm512_sub_epi8(_mm512_or_si512(low, pair_at4(h, 2 * g)), _mm512_set1_epi8(32));
-		put_scales(o, g, z, low, shifts);
-		put_pairs(o, g, z, low);
-	}
-}
-
-INLINE void scales_k6(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts)
-{
-	__m512i v[4];
-	dwords_16rows(v, r, at + 192);
-	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 208));
-#pragma GCC unroll 4
-	for (int g = 0; g < 4; g++) {
-		put_scales(o, g, z, v[g], shifts);
-		put_pairs(o, g, z, v[g]);
-	}
-}
 
 INLINE void unpack(struct wblock *o, const struct rows16 *r, int64_t at, int z, unsigned shifts, int type)
 {
-	if (type == Q6_K) codes_k6(o, r, at, z), scales_k6(o, r, at, z, shifts);
-	else if (type == Q2_K) codes_k2(o, r, at, z, type), scales_k2(o, r, at, z, shifts);
-	else if (type == Q3_K) codes_k2(o, r, at, z, type), scales_k3(o, r, at, z, shifts);
-	else codes_k4(o, r, at, z, type), scales_k4(o, r, at, z, shifts);
+	const struct head256 h = head256(r, at, type);
+	codes256(o->q, r, at, z, type);
+	_mm512_store_ps(o->d + 16 * z, h.d);
+	if (has_min(type)) _mm512_store_ps(o->dmin + 16 * z, h.dmin);
+#pragma GCC unroll 4
+	for (int g = 0; g < n_sub(type) / 4; g++) {
+		put_scales(o, g, z, h.sc[g], shifts);
+		put_pairs(o->pair, g, z, has_min(type) ? h.mn[g] : h.sc[g]);
+	}
 }
 
 /* ---- one block of nt tokens --------------------------------------------------------------------------------- */
-struct xrow { const char *p; size_t stride; int cols; };      /* of token 0 */
-
 /* acc[t][z] after one block b; the last tokens of a step fetch `lines` lines from f on. */
 INLINE void tile(float acc[][NR], const struct wblock *w, const struct xrow *x, int64_t b, const uint8_t *f, int lines, int nt, int type)
 {
@@ -284,12 +139,6 @@ INLINE void few(float *y, int64_t ys, const void *w, int64_t stride, const void 
 		few_store(y + r0, ys, &sums, rows - r0, n_tok);
 	}
 }
-#define FEW(id, type)                                                                                        \
-	static void few_##id(float *y, int64_t ys, const void *w, int64_t stride, const void *x, int rows,   \
-			     int n_tok, int cols)                                                            \
-	{                                                                                                    \
-		few(y, ys, w, stride, x, rows, n_tok, cols, type);                                           \
-	}
 FEW(q2_k, Q2_K)
 FEW(q3_k, Q3_K)
 FEW(q4_k, Q4_K)

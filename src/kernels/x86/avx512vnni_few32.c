@@ -1,67 +1,14 @@
 /* avx512vnni_few32.c - types with blocks of 32 (DOT_X32) times 2 to FEW_MAX tokens: see avx512vnni_few256.c.  A step is up to
  * eight blocks, so that what a step costs besides the products is small. */
+#include "kernels/x86/avx512vnni_codes32.h"
 #include "kernels/x86/avx512vnni_few.h"
 
-enum { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 };
 enum { STEP = 8 };                       /* blocks */
 
-INLINE int block_size(int type)
-{
-	return type == Q4_0 ? 18 : type == Q4_1 ? 20 : type == Q5_0 ? 22 : type == Q5_1 ? 24 : 34;
-}
-INLINE bool has_min(int type) { return type == Q4_1 || type == Q5_1; }
 /* Codes of types without minima are unsigned: w + zero. */
 INLINE int zero_of(int type) { return type == Q4_0 ? 8 : type == Q5_0 ? 16 : type == Q8_0 ? 128 : 0; }
 
-struct wblock {
-	uint8_t q[8][2][64];
-	float d[NR], m[NR];
-};
-
-/* ---- unpacking ------------------------------------------------------------------------------------------------ */
-/* Adds 16 where bit 4 i + byte of the row's dword h is set. */
-INLINE __m512i fifth_bits(__m512i v, __m512i h, int i)
-{
-	const __m512i spread = _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)),
-	                                       _mm512_set1_epi8((char)(i / 2)));
-	const __m512i bit = _mm512_set1_epi32(i % 2 ? (int)0x80402010 : 0x08040201);
-	__mmask64 k = _mm512_test_epi8_mask(_mm512_shuffle_epi8(h, spread), bit);
-	return _mm512_mask_add_epi8(v, k, v, _mm512_set1_epi8(16));
-}
-
-INLINE void unpack(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
-{
-	const bool five = type == Q5_0 || type == Q5_1;
-	const int64_t q = at + (has_min(type) ? 4 : 2) + (five ? 4 : 0);
-	__m512i v[8];
-	dwords_16rows(v, r, q);
-	if (type == Q8_0) {
-		dwords_16rows(v + 4, r, q + 16);
-#pragma GCC unroll 8
-		for (int i = 0; i < 8; i++) v[i] = _mm512_xor_si512(v[i], _mm512_set1_epi8((char)0x80));
-	} else {
-#pragma GCC unroll 4
-		for (int i = 0; i < 4; i++) v[i + 4] = high4(v[i]), v[i] = low4(v[i]);
-	}
-	if (five) {
-		__m512i h = dword_16rows(r, q - 4);
-#pragma GCC unroll 8
-		for (int i = 0; i < 8; i++) v[i] = fifth_bits(v[i], h, i);
-	}
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++) _mm512_store_si512(o->q[i][z], v[i]);
-	if (has_min(type)) {
-		__m512i h = dword_16rows(r, at);
-		_mm512_store_ps(o->d + 16 * z, f16_low(h));
-		_mm512_store_ps(o->m + 16 * z, f16_high(h));
-	} else {
-		_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at));
-	}
-}
-
 /* ---- a step of nt tokens -------------------------------------------------------------------------------------- */
-struct xrow { const char *p; size_t stride; int cols; };      /* of token 0 */
-
 /* acc[t][z] after the blocks [b, b + n); `per` lines from f on are fetched with each. */
 INLINE void tile(float acc[][NR], const struct wblock *w, const struct xrow *x, int64_t b, int n, const uint8_t *f, int per, int nt, int type)
 {
@@ -124,8 +71,8 @@ INLINE void few(float *y, int64_t ys, const void *w, int64_t stride, const void 
 			/* a step ends with a leaf */
 			const int m = sums.walk.end - b < STEP ? (int)(sums.walk.end - b) : STEP;
 			for (int i = 0; i < m; i++) {
-				unpack(&wb[i], &r[0], (b + i) * size, 0, type);
-				unpack(&wb[i], &r[1], (b + i) * size, 1, type);
+				unpack32(&wb[i], &r[0], (b + i) * size, 0, type);
+				unpack32(&wb[i], &r[1], (b + i) * size, 1, type);
 			}
 			for (int i = 0, t0 = 0; i < tiles; i++) {
 				const int nt = few_tile(n_tok, tiles, i);
@@ -147,12 +94,6 @@ INLINE void few(float *y, int64_t ys, const void *w, int64_t stride, const void 
 		few_store(y + r0, ys, &sums, rows - r0, n_tok);
 	}
 }
-#define FEW(id, type)                                                                                        \
-	static void few_##id(float *y, int64_t ys, const void *w, int64_t stride, const void *x, int rows,   \
-			     int n_tok, int cols)                                                            \
-	{                                                                                                    \
-		few(y, ys, w, stride, x, rows, n_tok, cols, type);                                           \
-	}
 FEW(q4_0, Q4_0)
 FEW(q4_1, Q4_1)
 FEW(q5_0, Q5_0)

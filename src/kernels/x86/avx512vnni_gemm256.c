@@ -4,18 +4,7 @@
  * might not fit 16 bits (`wide`: pack_x knows the bound) are taken in 32 bits with vpmulld instead; no bytes differ.
  * Zen 4 has every multiply on two of its four pipes, so that only multiplies count: 76 per 64 useful ones for
  * Q4_K, 74 for Q6_K, where vpmulld for all took 80 and 82.  Intel: 21 instead of 24 uops per 16 useful ones. */
-#include "kernels/x86/avx512vnni_gemm.h"
-
-enum { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K };
-
-INLINE bool has_min(int type)
-{
-	return type == Q2_K || type == Q4_K || type == Q5_K;
-}
-INLINE int n_sub(int type)
-{
-	return type == Q4_K || type == Q5_K ? 8 : 16;
-}
+#include "kernels/x86/avx512vnni_codes256.h"
 
 /* One block of 32 rows, and of 6 tokens; one packed activation serves all types.  Scales, minima, shifts and sums of x
  * are pairs of words: h of each group of 32 for types with 16 sub-blocks, h2 of two groups for those with 8; start is
@@ -83,169 +72,22 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols)
 	}
 }
 
-/* ---- codes: 16 bytes of 16 rows at a time
- * ---------------------------------------------------------------------------- */
-INLINE void put4(struct wblock *o, int step, int z, const __m512i v[4])
-{
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) _mm512_store_si512(o->q[step + i][z], v[i]);
-}
-/* v + bit << log2(add) where the bit `n` of h is set */
-INLINE __m512i bit_add(__m512i v, __m512i h, int n, int add)
-{
-	return _mm512_mask_add_epi8(v, _mm512_test_epi8_mask(h, _mm512_set1_epi8((char)(1 << n))), v,
-				    _mm512_set1_epi8((char)add));
-}
-/* Bits n and n + 1 of each byte, at bits 4 and 5. */
-INLINE __m512i pair_at4(__m512i h, int n)
-{
-	return _mm512_and_si512(n < 4 ? _mm512_slli_epi16(h, 4 - n) : _mm512_srli_epi16(h, n - 4),
-				_mm512_set1_epi8(0x30));
-}
-
-/* Q4_K, Q5_K: chunk c of q holds low nibbles of sub-block c / 2 * 2, high nibbles of the next. */
-INLINE void codes_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
-{
-	__m512i h[2][4];
-	if (type == Q5_K) {
-		dwords_16rows(h[0], r, at + 16);
-		dwords_16rows(h[1], r, at + 32);
-	}
-	for (int c = 0; c < 8; c++) {
-		__m512i v[4], lo[4], hi[4];
-		dwords_16rows(v, r, at + (type == Q5_K ? 48 : 16) + 16 * c);
-#pragma GCC unroll 4
-		for (int i = 0; i < 4; i++) {
-			lo[i] = low4(v[i]);
-			hi[i] = high4(v[i]);
-			if (type == Q5_K) {
-				lo[i] = bit_add(lo[i], h[c % 2][i], c / 2 * 2, 16);
-				hi[i] = bit_add(hi[i], h[c % 2][i], c / 2 * 2 + 1, 16);
-			}
-		}
-		put4(o, 16 * (c / 2) + 4 * (c % 2), z, lo);
-		put4(o, 16 * (c / 2) + 4 * (c % 2) + 8, z, hi);
-	}
-}
-
-/* Q6_K: chunk c of ql holds elements 128 (c / 4) + 16 (c % 4) .., and those 64 further on in the high
- * nibbles. */
-INLINE void codes_k6(struct wblock *o, const struct rows16 *r, int64_t at, int z)
-{
-#pragma GCC unroll 8
-	for (int c = 0; c < 8; c++) {
-		__m512i v[4], h[4], lo[4], hi[4];
-		int pair = c % 4 / 2 * 2;
-		dwords_16rows(v, r, at + 16 * c);
-		dwords_16rows(h, r, at + 128 + 32 * (c / 4) + 16 * (c % 2));
-#pragma GCC unroll 4
-		for (int i = 0; i < 4; i++) {
-			lo[i] = _mm512_or_si512(low4(v[i]), pair_at4(h[i], pair));
-			hi[i] = _mm512_or_si512(high4(v[i]), pair_at4(h[i], pair + 4));
-		}
-		put4(o, 32 * (c / 4) + 4 * (c % 4), z, lo);
-		put4(o, 32 * (c / 4) + 4 * (c % 4) + 16, z, hi);
-	}
-}
-
-/* Q2_K, Q3_K: chunk c of q holds elements 128 (c / 2) + 32 s + 16 (c % 2) .. in bit pair s. */
-INLINE void codes_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
-{
-	for (int c = 0; c < 4; c++) {
-		__m512i v[4], h[4], two[4];
-		dwords_16rows(v, r, at + (type == Q2_K ? 16 : 32) + 16 * c);
-		if (type == Q3_K) dwords_16rows(h, r, at + 16 * (c % 2));
-		for (int s = 0; s < 4; s++) {
-#pragma GCC unroll 4
-			for (int i = 0; i < 4; i++) {
-				two[i] = _mm512_and_si512(_mm512_srli_epi16(v[i], (unsigned)(2 * s)),
-							  _mm512_set1_epi8(3));
-				if (type == Q3_K) two[i] = bit_add(two[i], h[i], c / 2 * 4 + s, 4);
-			}
-			put4(o, 32 * (c / 2) + 8 * s + 4 * (c % 2), z, two);
-		}
-	}
-}
-
-/* ---- scales
- * -------------------------------------------------------------------------------------------------------------
- */
-/* Bytes 4 g .. 4 g + 3 of each row's dword, signed, as two pairs of words. */
-INLINE void put_pairs(int32_t to[][NR], int g, int z, __m512i v)
-{
-	const __m512i first = _mm512_broadcast_i32x4(
-		_mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
-	const __m512i second = _mm512_broadcast_i32x4(
-		_mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15));
-	_mm512_store_si512(to[2 * g] + 16 * z, _mm512_srai_epi16(_mm512_shuffle_epi8(v, first), 8));
-	_mm512_store_si512(to[2 * g + 1] + 16 * z, _mm512_srai_epi16(_mm512_shuffle_epi8(v, second), 8));
-}
-
-INLINE void scales_k4(struct wblock *o, const struct rows16 *r, int64_t at, int z)
-{
-	const __m512i six = _mm512_set1_epi8(63);
-	__m512i v[4]; /* d and dmin, bytes 0-3, 4-7, 8-11 of the packed scales */
-	dwords_16rows(v, r, at);
-	_mm512_store_ps(o->d + 16 * z, f16_low(v[0]));
-	_mm512_store_ps(o->dmin + 16 * z, f16_high(v[0]));
-	put_pairs(o->sc, 0, z, _mm512_and_si512(v[1], six));
-	put_pairs(o->sc, 1, z, _mm512_or_si512(low4(v[3]), pair_at4(v[1], 6)));
-	put_pairs(o->mn, 0, z, _mm512_and_si512(v[2], six));
-	put_pairs(o->mn, 1, z, _mm512_or_si512(high4(v[3]), pair_at4(v[2], 6)));
-}
-
-INLINE void scales_k2(struct wblock *o, const struct rows16 *r, int64_t at, int z)
-{
-	__m512i v[4];
-	dwords_16rows(v, r, at);
-	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 80));
-	_mm512_store_ps(o->dmin + 16 * z, rows16_f16(r, at + 82));
-#pragma GCC unroll 4
-	for (int g = 0; g < 4; g++) {
-		put_pairs(o->sc, g, z, low4(v[g]));
-		put_pairs(o->mn, g, z, high4(v[g]));
-	}
-}
-
-INLINE void scales_k3(struct wblock *o, const struct rows16 *r, int64_t at, int z)
-{
-	__m512i a = dword_16rows(r, at + 96), b = dword_16rows(r, at + 100), h = dword_16rows(r, at + 104);
-	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 108));
-#pragma GCC unroll 4
-	for (int g = 0; g < 4; g++) {
-		__m512i low = g == 0 ? low4(a) : g == 1 ? low4(b) : g == 2 ? high4(a) : high4(b);
-		put_pairs(o->sc, g, z,
-			   _mm512_sub_epi8(_mm512_or_si512(low, pair_at4(h, 2 * g)), _mm512_set1_epi8(32)));
-	}
-}
-
-INLINE void scales_k6(struct wblock *o, const struct rows16 *r, int64_t at, int z)
-{
-	__m512i v[4];
-	dwords_16rows(v, r, at + 192);
-	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at + 208));
-	for (int g = 0; g < 4; g++) put_pairs(o->sc, g, z, v[g]);
-}
-
+/* ---- weights ------------------------------------------------------------------------------------------------ */
 INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols, int type)
 {
-	const int size = type == Q2_K   ? 84
-			 : type == Q3_K ? 110
-			 : type == Q4_K ? 144
-			 : type == Q5_K ? 176
-					: 210;
 	for (int z = 0; z < 2; z++) {
 		struct rows16 r = panel_rows(w, stride, rows, z);
 		struct wblock *o = panel;
-		for (int64_t at = 0; at < (int64_t)(cols / 256) * size; at += size, o++) {
-			if (type == Q6_K)
-				codes_k6(o, &r, at, z), scales_k6(o, &r, at, z);
-			else if (type == Q2_K)
-				codes_k2(o, &r, at, z, type), scales_k2(o, &r, at, z);
-			else if (type == Q3_K)
-				codes_k2(o, &r, at, z, type), scales_k3(o, &r, at, z);
-			else
-				codes_k4(o, &r, at, z, type), scales_k4(o, &r, at, z);
+		for (int64_t b = 0; b < cols / 256; b++, o++) {
+			const struct head256 h = head256(&r, b * block_size(type), type);
+			codes256(o->q, &r, b * block_size(type), z, type);
+			_mm512_store_ps(o->d + 16 * z, h.d);
+			if (has_min(type)) _mm512_store_ps(o->dmin + 16 * z, h.dmin);
+#pragma GCC unroll 4
+			for (int g = 0; g < n_sub(type) / 4; g++) {
+				put_pairs(o->sc, g, z, h.sc[g]);
+				if (has_min(type)) put_pairs(o->mn, g, z, h.mn[g]);
+			}
 		}
 	}
 }

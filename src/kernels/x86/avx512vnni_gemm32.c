@@ -1,15 +1,9 @@
 /* avx512vnni_gemm32.c - GEMM of the types with blocks of 32 (DOT_X32).
  * Codes are unsigned, w + zero; a tile's accumulators start at -zero * (sum of x), which pack_x computes for
  * every zero, so that one packed activation serves all types. */
-#include "kernels/x86/avx512vnni_gemm.h"
+#include "kernels/x86/avx512vnni_codes32.h"
 
-enum { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 };
-
-/* One block of 32 rows, and of 6 tokens. */
-struct wblock {
-	uint8_t q[8][2][64];
-	float d[NR], m[NR];
-};
+/* One block of 6 tokens. */
 struct xtile {
 	int32_t q[8][MR];
 	float d[MR], ds[MR];
@@ -49,47 +43,12 @@ static void pack_x(void *xp, const void *x, int n_tok, int cols)
 
 /* ---- weights
  * --------------------------------------------------------------------------------------------------- */
-/* Adds 16 where bit 4 i + byte of the row's dword h is set. */
-INLINE __m512i fifth_bits(__m512i v, __m512i h, int i)
-{
-	const __m512i spread = _mm512_add_epi8(
-		_mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)),
-		_mm512_set1_epi8((char)(i / 2)));
-	const __m512i bit = _mm512_set1_epi32(i % 2 ? (int)0x80402010 : 0x08040201);
-	__mmask64 k = _mm512_test_epi8_mask(_mm512_shuffle_epi8(h, spread), bit);
-	return _mm512_mask_add_epi8(v, k, v, _mm512_set1_epi8(16));
-}
-
-INLINE void pack_half(struct wblock *o, const struct rows16 *r, int64_t at, int z, int type)
-{
-	const bool has_min = type == Q4_1 || type == Q5_1, five = type == Q5_0 || type == Q5_1;
-	__m512i v[8];
-	int64_t q = at + (has_min ? 4 : 2) + (five ? 4 : 0);
-	dwords_16rows(v, r, q);
-	if (type == Q8_0) {
-		dwords_16rows(v + 4, r, q + 16);
-		for (int i = 0; i < 8; i++) v[i] = _mm512_xor_si512(v[i], _mm512_set1_epi8((char)0x80));
-	} else {
-		for (int i = 0; i < 4; i++) v[i + 4] = high4(v[i]);
-		for (int i = 0; i < 4; i++) v[i] = low4(v[i]);
-	}
-	if (five) {
-		__m512i h = dword_16rows(r, q - 4);
-#pragma GCC unroll 8
-		for (int i = 0; i < 8; i++) v[i] = fifth_bits(v[i], h, i);
-	}
-	for (int i = 0; i < 8; i++) _mm512_store_si512(o->q[i][z], v[i]);
-	_mm512_store_ps(o->d + 16 * z, rows16_f16(r, at));
-	if (has_min) _mm512_store_ps(o->m + 16 * z, rows16_f16(r, at + 2));
-}
-
 INLINE void pack(void *panel, const void *w, int64_t stride, int rows, int cols, int type)
 {
-	const int size = type == Q4_0 ? 18 : type == Q4_1 ? 20 : type == Q5_0 ? 22 : type == Q5_1 ? 24 : 34;
 	for (int z = 0; z < 2; z++) {
 		struct rows16 r = panel_rows(w, stride, rows, z);
 		struct wblock *o = panel;
-		for (int b = 0; b < cols / 32; b++) pack_half(o++, &r, (int64_t)b * size, z, type);
+		for (int b = 0; b < cols / 32; b++) unpack32(o++, &r, (int64_t)b * block_size(type), z, type);
 	}
 }
 #define PACK(id, type)                                                                                       \
