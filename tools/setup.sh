@@ -2,7 +2,7 @@
 # setup.sh build|test: installs the Debian packages that are missing, and says which; nothing when all are there.
 set -eu
 build="gcc make libc6-dev libevent-dev libjansson-dev libpcre2-dev libutf8proc-dev libedit-dev libbsd-dev libmd-dev libncurses-dev python3 python3-pip unzip ca-certificates"
-test="libcmocka-dev python3-venv gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user g++"
+test="libcmocka-dev python3-venv gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user g++ libopenblas0-pthread"
 case "${1:-}" in
 build) want=$build ;;
 test) want="$build $test" ;;

@@ -23,8 +23,8 @@ int lm_map_open(struct lm_map *m, const char *path, struct lm_err *err)
 		if (p == MAP_FAILED) rc = lm_fail(err, LM_EIO, "%s: cannot be mapped: %s", path, strerror(errno));
 		else *m = (struct lm_map){ p, (size_t)st.st_size };
 #ifdef MADV_HUGEPAGE
-		/* what is not in memory yet comes in large pages, where the file system has them: a warm 1B then costs 800
-		 * faults instead of 12,000 */
+		/* what is not in memory yet comes in large pages, where the file system has them: a warm 1B then costs 2,800
+		 * faults instead of 14,600 */
 		if (!rc) madvise(p, (size_t)st.st_size, MADV_HUGEPAGE);
 #endif
 	}

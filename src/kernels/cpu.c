@@ -44,8 +44,8 @@ static int cpu_alloc(struct backend *b, struct mat *m, int32_t rows, int32_t col
 	if (row < 0 || rows < 0 || !lm_mul_size((size_t)row, (size_t)rows, &n))
 		return lm_fail(err, LM_EINVAL, "a matrix of %d x %d cannot be made", rows, cols);
 	*m = (struct mat){ .rows = rows, .cols = cols, .stride = row, .type = t };
-	/* bytes are a KV cache, which a token reads from end to end: in large pages (decode at depth 4096 with 2 threads, 134 MB
-	 * a token: 21 -> 26 GB/s), but for its first positions (8B: 126 MB zeroed before the first token, 0.56 -> 0.69 s) */
+	/* a cache (ops.h), which a token reads from end to end: in large pages (decode at depth 4096 with 2 threads, 134 MB
+	 * a token: 21 -> 25 GB/s), but for its first positions (8B: 126 MB zeroed before the first token, 0.56 -> 0.69 s) */
 	m->base = t == DT_I8 ? lm_cache(n) : lm_pages(n);
 	return m->base ? 0 : lm_fail(err, LM_ENOMEM, "out of memory: %zu bytes for a matrix of %d x %d", n, rows, cols);
 }

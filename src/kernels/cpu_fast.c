@@ -27,12 +27,13 @@ int cpu_fast(struct backend *b, struct lm_err *err)
 	return rc;
 }
 
-/* f32 weights on Zen 4 against OpenBLAS 0.3.21, one thread, Gop/s: AVX-512, K 576, 64 and 512 tokens 85 : 94 and
- * 83 : 104, from K 2048 on 91 : 70 and 101 : 99; AVX2, K 2048, 8, 64 and 512 tokens 34 : 40, 44 : 83 and 44 : 104. */
+/* Our f32 products on Zen 4, one thread, as a multiple of OpenBLAS 0.3.21's speed with 1, 8, 64 and 512 tokens (`lmrun bench --f32`):
+ * AVX-512 2048 x 2048 0.98, 2.13, 1.28, 0.96; 576 x 576 0.81, 1.28, 0.91, 0.84; AVX2 0.92, 1.68, 0.92, 0.65; 0.85, 1.06, 0.72, 0.64.
+ * One token reads memory, whoever does it. */
 bool cpu_fast_wins(const struct cpu *c, const struct mat *w, int n_tok)
 {
 	if (!c->sgemm || w->type != DT_F32) return false;
-	return c->k.flags & CPU_AVX512 ? w->cols < 1024 && n_tok >= 64 : n_tok >= 16;
+	return n_tok >= 64 && (w->cols < 1024 || !(c->k.flags & CPU_AVX512));
 }
 
 /* Two chunks a thread: each packs all of x anew. */

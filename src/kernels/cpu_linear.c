@@ -13,7 +13,6 @@ struct linear_job {
 	struct mat x;
 	const int32_t *order;            /* of all n */
 	bool want[3];                    /* dot classes in use */
-	bool pack[3];                    /* ... that some GEMM wants packed */
 	const struct kern_gemm *gemm[3];
 	int64_t unit0[MAX_LIN + 1];      /* units of lin i: [unit0[i], unit0[i+1]) */
 	int rows_per[MAX_LIN];

@@ -116,7 +116,7 @@ struct delta { int n_k, n_v, dim_k, dim_v; const struct mat *a, *dt_bias; };
 struct backend;
 struct backend_ops {
 	void (*close)(struct backend *b);
-	/* memory */
+	/* memory; DT_I8 is what a cache is made of: bytes that fill from the front, and are then read from end to end every step */
 	int  (*alloc)(struct backend *b, struct mat *m, int32_t rows, int32_t cols, enum dtype t, struct lm_err *err); /* zeroed */
 	void (*free)(struct backend *b, struct mat *m);
 	int  (*import)(struct backend *b, struct mat *m, const void *host, struct lm_err *err); /* m->rows.. set; zero-copy if it can */

@@ -101,7 +101,9 @@ LM_TEST(base_ahead)
 	for (int i = 0; i < 2; i++) assert_ok(lm_map_open(&m[i], path, &e), e);
 	struct lm_ahead *a = lm_ahead_new(m, 2);
 	static unsigned char in[N / PAGE];
+	double deadline = lm_now() + 10;
 	for (int there = 0; a && there < N / PAGE;) {
+		if (lm_now() > deadline) fail_msg("%d of %d pages after 10 seconds", there, N / PAGE);
 		assert_int_equal(mincore((void *)(uintptr_t)m[1].data, N, in), 0);
 		for (there = 0; there < N / PAGE && in[there] & 1;) there++;
 	}
