@@ -174,9 +174,10 @@ INLINE void gemv_16(float *y, const void *w, int64_t stride, const void *x, int 
 	}
 }
 
-/* The 16 lanes of each leaf of m rows: row i into acc[leaf][i].  Returns which leaves have units. */
+/* The 16 lanes of each leaf of m rows: row i into acc[leaf][first + i].  Returns which leaves have units.  Bytes that lie
+ * `ahead` are fetched into L2; 0: none. */
 INLINE unsigned leaf_lanes(__m512 (*acc)[16], int first, const uint8_t *w, int64_t stride, const float *x, int cols,
-			   enum dtype t, const int m)
+			   enum dtype t, const int m, const int ahead)
 {
 	struct walk l = walk_start((cols + 31) / 32);
 	for (int k = 0; k < cols;) {
@@ -184,29 +185,32 @@ INLINE unsigned leaf_lanes(__m512 (*acc)[16], int first, const uint8_t *w, int64
 		int end = l.end * 32 < cols ? (int)l.end * 32 : cols, leaf = walk_close(&l);
 #pragma GCC unroll 8
 		for (int i = 0; i < m; i++) a[i] = _mm512_setzero_ps();
-		for (; k + 16 <= end; k += 16) {
-			__m512 v = _mm512_loadu_ps(x + k);
+		for (; k + 32 <= end; k += 32) {
+			__m512 v0 = _mm512_loadu_ps(x + k), v1 = _mm512_loadu_ps(x + k + 16);
 #pragma GCC unroll 8
-			for (int i = 0; i < m; i++)
-				a[i] = _mm512_fmadd_ps(weights(w + i * stride, k, 0xffff, t), v, a[i]);
+			for (int i = 0; i < m; i++) {
+				const uint8_t *row = w + i * stride;
+				for (int z = 0; z < 2 * step_bytes(t) && ahead; z += 64)
+					_mm_prefetch((const char *)row + ahead + step_bytes(t) * (int64_t)(k / 16) + z, _MM_HINT_T1);
+				a[i] = _mm512_fmadd_ps(weights(row, k, 0xffff, t), v0, a[i]);
+				a[i] = _mm512_fmadd_ps(weights(row, k + 16, 0xffff, t), v1, a[i]);
+			}
 		}
-		if (k < end) {
+		for (; k < end; k += 16) {
 			__mmask16 some = lanes(end - k);
 			__m512 v = _mm512_maskz_loadu_ps(some, x + k);
 #pragma GCC unroll 8
 			for (int i = 0; i < m; i++)
 				a[i] = _mm512_fmadd_ps(weights(w + i * stride, k, some, t), v, a[i]);
-			k = end;
 		}
+		if (k > end) k = end;
 #pragma GCC unroll 8
 		for (int i = 0; i < m; i++) acc[leaf][first + i] = a[i];
 	}
 	return l.has;
 }
-/* Eight rows in step and no fetch of our own.  Zen 4, one thread, against 16 rows and a fetch of the next 16: f32
- * from DRAM 8192 x 2048 20 GB/s (17), 2048 x 8192 23 (18); by 4, 2 or 1 rows less.  But f16 with 2 threads from a file
- * is slower so: 8.8 tokens/s of the 1B model (10.0). */
-INLINE void gemv_8(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
+INLINE void gemv_in_step(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t, const int step,
+			 const int ahead)
 {
 	__m512 acc[LEAVES][16] = { { { 0 } } }, part[LEAVES];
 	for (int i = 0; i < rows; i += 16) {
@@ -214,11 +218,25 @@ INLINE void gemv_8(float *y, const void *w, int64_t stride, const void *x, int r
 		const uint8_t *p = (const uint8_t *)w + i * stride;
 		unsigned has = 0;
 		int r = 0;
-		for (; r + 8 <= n; r += 8) has = leaf_lanes(acc, r, p + r * stride, stride, x, cols, t, 8);
-		for (; r < n; r++) has = leaf_lanes(acc, r, p + r * stride, stride, x, cols, t, 1);
+		for (; r + step <= n; r += step) has = leaf_lanes(acc, r, p + r * stride, stride, x, cols, t, step, ahead);
+		for (; r < n; r++) has = leaf_lanes(acc, r, p + r * stride, stride, x, cols, t, 1, ahead);
 		for (int j = 0; j < LEAVES; j++) part[j] = fold16x16(acc[j]);
 		_mm512_mask_storeu_ps(y + i, lanes(n), walk_join(part, has));
 	}
+}
+/* Eight rows in step and no fetch of our own.  Zen 4, one thread, against 16 rows and a fetch of the next 16: f32
+ * from DRAM 8192 x 2048 20 GB/s (17), 2048 x 8192 23 (18); by 4, 2 or 1 rows less. */
+INLINE void gemv_8(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
+{
+	gemv_in_step(y, w, stride, x, rows, cols, t, 8, 0);
+}
+/* Row after row, 6 KiB ahead (avx512vnni_gemv256.c), as long as x and what it is multiplied with share L1; beyond 16 in step, which
+ * read x once.  Two threads of a Zen 4, memory at 31 to 35 GB/s, f16, 2048 columns: 31 and 34 GB/s, with 16 in step 24 and 32; 8192
+ * columns: 26, with 16 in step 30. */
+INLINE void gemv_1(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
+{
+	if (cols <= 4096) gemv_in_step(y, w, stride, x, rows, cols, t, 1, 6144);
+	else gemv_16(y, w, stride, x, rows, cols, t);
 }
 #define GEMV(id, type, kind)                                                                                 \
 	static void gemv_##id(float *y, const void *w, int64_t stride, const void *x, int rows, int cols)    \
@@ -226,8 +244,8 @@ INLINE void gemv_8(float *y, const void *w, int64_t stride, const void *x, int r
 		gemv_##kind(y, w, stride, x, rows, cols, type);                                              \
 	}
 GEMV(f32, DT_F32, 8)
-GEMV(f16, DT_F16, 16)
-GEMV(bf16, DT_BF16, 16)
+GEMV(f16, DT_F16, 1)
+GEMV(bf16, DT_BF16, 1)
 GEMV(nf4, DT_NF4, 16)
 GEMV(fp4, DT_FP4, 16)
 GEMV(mxfp4, DT_MXFP4, 16)
