@@ -223,6 +223,11 @@ static void check_gemv(const struct kern *k, const struct kern *ck, const struct
 			for (int n = 1; n <= 9; n += 4) check_gemv_at(k, ck, wt, 19, n * unit, (enum fill)fw, (enum fill)fx, 0);
 	check_gemv_at(k, ck, wt, 40, 24 * unit, FILL_RANDOM, FILL_RANDOM, 0);
 	check_gemv_at(k, ck, wt, 16, (2048 / unit + 1) * unit, FILL_RANDOM, FILL_RANDOM, 0);
+	/* long rows go in parts */
+	for (int n = 4096 / unit; n <= 16640 / unit; n += 2048 / unit + 1)
+		for (int rows = 1; rows <= 17; rows += 16) check_gemv_at(k, ck, wt, rows, n * unit, FILL_RANDOM, FILL_RANDOM, 0);
+	if (quant_info(wt->t)->block_elems == 1)
+		for (int cols = 4095; cols <= 4113; cols++) check_gemv_at(k, ck, wt, 17, cols, FILL_RANDOM, FILL_RANDOM, 0);
 }
 
 static void check_gemm_at(const struct kern *k, const struct kern *ck, const struct wtype *wt, int rows, int n_tok, int cols,

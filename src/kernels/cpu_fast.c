@@ -28,7 +28,7 @@ int cpu_fast(struct backend *b, struct lm_err *err)
 }
 
 /* Our f32 products on Zen 4, one thread, as a multiple of OpenBLAS 0.3.21's speed with 1, 8, 64 and 512 tokens (`lmrun bench --f32`):
- * AVX-512 2048 x 2048 0.98, 2.13, 1.28, 0.96; 576 x 576 0.81, 1.28, 0.91, 0.84; AVX2 0.92, 1.68, 0.92, 0.65; 0.85, 1.06, 0.72, 0.64.
+ * AVX-512 2048 x 2048 0.88, 2.30, 1.28, 1.02; 576 x 576 0.78, 1.29, 0.91, 0.84; AVX2 0.92, 1.68, 0.92, 0.65; 0.85, 1.06, 0.72, 0.64.
  * One token reads memory, whoever does it. */
 bool cpu_fast_wins(const struct cpu *c, const struct mat *w, int n_tok)
 {

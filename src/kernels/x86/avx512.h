@@ -64,14 +64,6 @@ INLINE void lanes_2x2(__m512i out[2], const __m512i u[4])
 	out[0] = _mm512_shuffle_i32x4(a, b, 0x88);
 	out[1] = _mm512_shuffle_i32x4(a, b, 0xdd);
 }
-/* All four lanes of u[g] are parts of one block. */
-INLINE __m512i lanes_1(const __m512i u[4])
-{
-	__m512i b[2];
-	lanes_2x2(b, u);
-	return _mm512_add_epi32(b[0], b[1]);
-}
-
 /* ---- rows of a GEMV
  * ---------------------------------------------------------------------------------------- */
 /* Sixteen row pointers; rows that do not exist repeat the last, their results are not stored. */
@@ -128,8 +120,8 @@ INLINE __m512 f16_high(__m512i v)
 }
 
 /* Rows lie one after the other: while 16 of them are read in step, the next 16 are fetched line by line into
- * L2; row i of 16 fetches its share of a step's bytes.  Zen 4, Q4_K from DRAM: 6 GB/s without, 8 with a fetch
- * into L1 (its miss buffers are the limit), 25 like this. */
+ * L2; row i of 16 fetches its share of a step's bytes.  Zen 4, one thread, Q4_K from DRAM (which goes row after row by now): 6 GB/s
+ * without, 8 with a fetch into L1 (its miss buffers are the limit), 25 like this. */
 INLINE void fetch(const uint8_t *p, int bytes, int i)
 {
 	int lines = (bytes + 63) / 64;

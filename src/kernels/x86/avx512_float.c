@@ -231,8 +231,8 @@ INLINE void gemv_8(float *y, const void *w, int64_t stride, const void *x, int r
 	gemv_in_step(y, w, stride, x, rows, cols, t, 8, 0);
 }
 /* Row after row, 6 KiB ahead (avx512vnni_gemv256.c), as long as x and what it is multiplied with share L1; beyond 16 in step, which
- * read x once.  Two threads of a Zen 4, memory at 31 to 35 GB/s, f16, 2048 columns: 31 and 34 GB/s, with 16 in step 24 and 32; 8192
- * columns: 26, with 16 in step 30. */
+ * read x once.  Two threads of a Zen 4, f16, two runs with memory at 31 and 35 GB/s: 2048 columns 31 and 34 GB/s, with 16 in step 24
+ * and 32; 8192 columns 25 and 26, with 16 in step 29 and 30. */
 INLINE void gemv_1(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
 {
 	if (cols <= 4096) gemv_in_step(y, w, stride, x, rows, cols, t, 1, 6144);

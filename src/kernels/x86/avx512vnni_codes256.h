@@ -1,4 +1,5 @@
-/* avx512vnni_codes256.h - blocks of the K-quants, 16 rows together, as the GEMM and the kernel for few tokens want them: unsigned
+/* avx512vnni_codes256.h - blocks of the K-quants, 16 rows together, as the GEMM and the kernel for few tokens want them (the GEMV takes
+ * the sizes alone): unsigned
  * codes [k/4][2 halves][16 rows][4], and the header as vectors with a row in each lane. */
 #pragma once
 #include "kernels/x86/avx512vnni_gemm.h"

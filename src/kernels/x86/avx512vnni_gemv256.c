@@ -267,30 +267,31 @@ INLINE void rows_as_lanes(__m512i i[4], __m512i m[4], const struct sums *s, int 
 	lanes_4x4(m, u);
 }
 
-/* Blocks b .. b+n of 16 rows.  More chunks than one: the next row's is fetched, after the last row's the next chunk's. */
+/* Blocks b .. b+n of 16 rows.  More chunks than one: the next row's is fetched, after the last row's `next`: the next chunk of
+ * the first row, or the next 16 rows. */
 INLINE void chunk(struct sums *s, const struct rows16 *r, const struct xblock *xb, const struct x256 *x, int64_t b, int n,
-		  bool whole, int type)
+		  bool whole, const uint8_t *next, int type)
 {
 	const int size = block_size(type);
 	for (int i = 0; i < 16; i++) {
 		const uint8_t *p = r->p[i] + b * size;
-		int64_t ahead = whole ? AHEAD : i < 15 ? r->p[i + 1] - r->p[i] : r->p[0] + (b + n) * size - p;
+		int64_t ahead = whole ? AHEAD : i < 15 ? r->p[i + 1] - r->p[i] : next - p;
 		int k = 0;
 		for (; k + 4 <= n; k += 4) four_blocks(s, k / 4, i, p + k * size, ahead, 4, xb + k, x, b + k, type);
 		if (k < n) four_blocks(s, k / 4, i, p + k * size, ahead, n - k, xb + k, x, b + k, type);
 	}
 }
 
-INLINE __m512 k_16rows(const struct rows16 *r, const struct x256 *x, int64_t n, struct xblock xb[CHUNK], int type)
+INLINE __m512 k_16rows(const struct rows16 *r, const struct x256 *x, int64_t n, struct xblock xb[CHUNK], int64_t stride, int type)
 {
 	struct walk w = walk_start(n);
 	struct sums s;
 	__m512 acc = _mm512_setzero_ps(), part[LEAVES];
-	const int64_t chunks = (n + CHUNK - 1) / CHUNK, most = ((n + chunks - 1) / chunks + 3) / 4 * 4;
+	const int64_t chunks = n > CHUNK ? (n + CHUNK - 1) / CHUNK : 1, most = ((n + chunks - 1) / chunks + 3) / 4 * 4;
 	for (int64_t b = 0; b < n; b += most) {
 		const int m = (int)(n - b < most ? n - b : most);
 		for (int k = 0; k < m && chunks > 1; k++) x_block(&xb[k], x, b + k, type);
-		chunk(&s, r, xb, x, b, m, chunks == 1, type);
+		chunk(&s, r, xb, x, b, m, chunks == 1, r->p[0] + (b + m < n ? (b + m) * block_size(type) : 16 * stride), type);
 		__m512i dot[4], min[4];
 		for (int k = 0; k < m; k++) {
 			if (k % 4 == 0) rows_as_lanes(dot, min, &s, k / 4, type);
@@ -316,7 +317,7 @@ INLINE void gemv(float *y, const void *w, int64_t stride, const void *x, int row
 	for (int k = 0; k < n && n <= CHUNK; k++) x_block(&xb[k], &xr, k, type);
 	for (int i = 0; i < rows; i += 16) {
 		struct rows16 r = rows16(w, stride, i, rows);
-		_mm512_mask_storeu_ps(y + i, lanes(r.n), k_16rows(&r, &xr, n, xb, type));
+		_mm512_mask_storeu_ps(y + i, lanes(r.n), k_16rows(&r, &xr, n, xb, stride, type));
 	}
 }
 
