@@ -235,7 +235,7 @@ INLINE void gemv_8(float *y, const void *w, int64_t stride, const void *x, int r
  * and 32; 8192 columns 25 and 26, with 16 in step 29 and 30. */
 INLINE void gemv_1(float *y, const void *w, int64_t stride, const void *x, int rows, int cols, enum dtype t)
 {
-	if (cols <= 4096) gemv_in_step(y, w, stride, x, rows, cols, t, 1, 6144);
+	if (cols <= 4096) gemv_in_step(y, w, stride, x, rows, cols, t, 1, ROW_AHEAD);
 	else gemv_16(y, w, stride, x, rows, cols, t);
 }
 #define GEMV(id, type, kind)                                                                                 \

@@ -1,4 +1,5 @@
-/* avx512vnni_codes32.h - a block of the types with blocks of 32, of 32 rows, as the GEMM and the kernel for few tokens want it:
+/* avx512vnni_codes32.h - a block of the types with blocks of 32, of 32 rows, as the GEMM and the kernel for few tokens want it (the
+ * GEMV takes the sizes alone):
  * unsigned codes w + zero [k/4][2 halves][16 rows][4], scales and minima by row. */
 #pragma once
 #include "kernels/x86/avx512vnni_gemm.h"

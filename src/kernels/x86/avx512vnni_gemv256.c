@@ -9,9 +9,6 @@
 
 /* Blocks of a row that are summed before the next row (a multiple of 4): what 16 rows leave should stay in L1. */
 enum { CHUNK = 32 };
-/* How far ahead rows are fetched into L2.  Two threads of a Zen 4, memory at 33 GB/s, columns 2048 and 8192: Q4_K 26 and 28
- * GB/s with 16 rows in step, 31 and 30 like this, Q6_K 25 and 22, 32 and 32; 12 KiB ahead 1 to 2 less. */
-enum { AHEAD = 6144 };
 
 struct x256 {
 	const int8_t *q;
@@ -32,16 +29,12 @@ struct xblock {
 	__m512i x[4];
 	__m256i h, minus;
 };
-INLINE bool subs16(int type)
-{
-	return type == Q2_K || type == Q3_K || type == Q6_K;
-}
 /* Q4_K, Q5_K: low nibbles of 64 bytes are sub-blocks 0, 2 (4, 6), high ones 1, 3 (5, 7).
  * Q2_K, Q3_K: bit pair s of 64 bytes is elements 32 s .. and 128 + 32 s ..   Q6_K: in order. */
 INLINE void x_block(struct xblock *o, const struct x256 *x, int64_t b, int type)
 {
 	const int8_t *q = x->q + 256 * b;
-	const int second = subs16(type) ? 128 : 64, third = 192 - second;
+	const int second = n_sub(type) == 16 ? 128 : 64, third = 192 - second;
 	__m512i v0 = load512(q), v1 = load512(q + second), v2 = load512(q + third), v3 = load512(q + 192);
 	if (type == Q6_K) {
 		o->x[0] = v0, o->x[1] = v2, o->x[2] = v1, o->x[3] = v3;
@@ -49,7 +42,7 @@ INLINE void x_block(struct xblock *o, const struct x256 *x, int64_t b, int type)
 		o->x[0] = _mm512_shuffle_i32x4(v0, v1, 0x44), o->x[1] = _mm512_shuffle_i32x4(v0, v1, 0xee);
 		o->x[2] = _mm512_shuffle_i32x4(v2, v3, 0x44), o->x[3] = _mm512_shuffle_i32x4(v2, v3, 0xee);
 	}
-	if (!subs16(type)) return;
+	if (n_sub(type) == 8) return;
 	__m256i h = _mm256_cvtepi16_epi32(load128(x->h + 8 * b));
 	o->h = _mm256_or_si256(h, _mm256_slli_epi32(h, 16));
 	o->minus = _mm256_sub_epi16(_mm256_setzero_si256(), load256(x->s16 + 16 * b));
@@ -275,7 +268,7 @@ INLINE void chunk(struct sums *s, const struct rows16 *r, const struct xblock *x
 	const int size = block_size(type);
 	for (int i = 0; i < 16; i++) {
 		const uint8_t *p = r->p[i] + b * size;
-		int64_t ahead = whole ? AHEAD : i < 15 ? r->p[i + 1] - r->p[i] : next - p;
+		int64_t ahead = whole ? ROW_AHEAD : i < 15 ? r->p[i + 1] - r->p[i] : next - p;
 		int k = 0;
 		for (; k + 4 <= n; k += 4) four_blocks(s, k / 4, i, p + k * size, ahead, 4, xb + k, x, b + k, type);
 		if (k < n) four_blocks(s, k / 4, i, p + k * size, ahead, n - k, xb + k, x, b + k, type);

@@ -4,9 +4,7 @@
  * vector per block with a row in each lane, so that the contract's fma chain runs for 16 rows at once.
  * Unsigned codes u = w + zero: the accumulators start at -zero * (sum of their x), which makes the sums exact
  * and small enough to be added in 16 bits (Q4_1 is the largest: 2 * 8 * 15 * 127 = 30480). */
-#include "kernels/x86/avx512.h"
-
-enum { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 };
+#include "kernels/x86/avx512vnni_codes32.h"
 
 struct x32 {
 	const int8_t *q;
@@ -88,7 +86,7 @@ INLINE void q4_1_scales(__m512i out[4], const __m512i h[4])
 
 INLINE __m512 q4_16rows(const struct rows16 *r, const struct x32 *x, int64_t n, const uint8_t *next, int type)
 {
-	const int size = type == Q4_1 ? 20 : 18;
+	const int size = block_size(type);
 	struct walk w = walk_start(n);
 	__m512 acc = _mm512_setzero_ps(), part[LEAVES];
 	for (int64_t b = 0; b < n; b += 4) {
@@ -145,11 +143,6 @@ INLINE __m512 q4_16rows(const struct rows16 *r, const struct x32 *x, int64_t n, 
 
 /* ---- Q5_0, Q5_1, Q8_0: two blocks of a row fill a vector
  * -------------------------------------------------------- */
-INLINE int block_size(int type)
-{
-	return type == Q5_0 ? 22 : type == Q5_1 ? 24 : 34;
-}
-
 /* Unsigned codes of the blocks at a and b in element order. */
 INLINE __m512i two_blocks(const uint8_t *a, const uint8_t *b, int type)
 {
